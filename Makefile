@@ -1,0 +1,43 @@
+# Everything a person needs: only Python >= 3.11 with pip (and make) has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PYTEST_ARGS ?=
+
+.PHONY: help demo test lint format bench lock clean
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spooler needs Python 3.11 or newer; say make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## run the main job: a spool drained over LMTP, ends with a table of every recipient
+	$(BIN)/python -m bench.demo
+
+test: $(STAMP) ## the whole test suite, Postgres included
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## measure; results are printed and written to bench/results/
+	$(BIN)/python -m bench
+
+lock: ## renew the locks (needs uv)
+	uv pip compile pyproject.toml --universal --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.lock
+	uv pip compile pyproject.toml --group dev --universal --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.lock
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache

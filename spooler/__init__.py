@@ -1,0 +1,1 @@
+"""spooler: a durable spool drained over LMTP, with a result for every recipient."""

@@ -1,0 +1,198 @@
+"""The configuration: one TOML file, typed, read whole or refused whole.
+
+Durations are numbers of seconds or strings such as "90s", "15m", "4h", "5d"; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from spooler.destination import Destination, is_local, parse_destination
+from spooler.envelope import DEFAULT_ROUTE
+from spooler.errors import ConfigError, NoInputError, SpoolerError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+class Duration(float):
+    """A number of seconds; in the file also "90s", "15m", "4h", "5d"."""
+
+    @property
+    def us(self) -> int:
+        """In whole microseconds."""
+        return int(self * 1_000_000)
+
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """A table of the file: a misspelt key is an error."""
+
+
+class Retry(Section, frozen=True):
+    """When a deferred recipient is tried again, and how long."""
+
+    first: Duration = Duration(60)
+    """Greatest delay after the first attempt; doubled at each one."""
+    maximum: Duration = Duration(4000)
+    """No delay is longer (Postfix: maximal_backoff_time)."""
+    lifetime: Duration = Duration(5 * 86400)
+    """From enqueueing until it is given up as expired, unless the message says otherwise."""
+
+
+class Timeouts(Section, frozen=True):
+    """A deadline per reply, from when it is the next one due (RFC 5321 section 4.5.3.2)."""
+
+    connect: Duration = Duration(30)
+    greeting: Duration = Duration(300)
+    command: Duration = Duration(300)
+    """LHLO, RSET, MAIL, RCPT."""
+    data: Duration = Duration(120)
+    block: Duration = Duration(180)
+    """For the kernel to take any more of what is being sent."""
+    final: Duration = Duration(600)
+    quit: Duration = Duration(2)
+
+
+class Route(Section, frozen=True):
+    """A name that recipients carry, and where it leads."""
+
+    destinations: list[str]
+    balance: Literal["failover", "round-robin"] = "failover"
+    """Several destinations: always the first that works, or each in turn."""
+    tls: Literal["none"] | None = None
+    """Must be stated unless every destination is a UNIX socket or a loopback address."""
+    sessions: Count = 10
+    """Most connections at a time of one worker."""
+    recipients: Count = 100
+    """Most recipients in a transaction."""
+    idle: Duration = Duration(30)
+    """How long an unused connection is kept for reuse; servers hang up after some minutes."""
+    retry: Retry = Retry()
+    timeouts: Timeouts = Timeouts()
+
+    def parsed(self) -> tuple[Destination, ...]:
+        """Return the destinations, in order."""
+        return tuple(parse_destination(text) for text in self.destinations)
+
+
+class Worker(Section, frozen=True):
+    """How a worker treats the spool."""
+
+    claim: Count = 500
+    """Recipients claimed at once, at most, per route."""
+    buffer: Annotated[int, msgspec.Meta(ge=1 << 20)] = 32 << 20
+    """Bytes of contents held in memory, read ahead of delivery."""
+    grace: Duration = Duration(30)
+    """After SIGTERM, how long transactions may take to end."""
+    retention: Duration = Duration(30 * 86400)
+    """How long the ledger is kept."""
+
+
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    spool: str | None = None
+    """URL: sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/database."""
+    lhlo: str = ""
+    """The name told to servers; default: this host's."""
+    routes: dict[str, Route] = {}
+    domains: dict[str, str] = {}
+    """Domain of a recipient to name of its route; others take the route "default"."""
+    worker: Worker = Worker()
+
+    def route_of(self, domain: str) -> str:
+        """Return the name of the route that recipients of `domain` take."""
+        return self.domains.get(domain.lower(), DEFAULT_ROUTE)
+
+    @property
+    def lhlo_name(self) -> str:
+        """The LHLO argument."""
+        return self.lhlo or socket.gethostname() or "localhost"
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a file; raises NoInputError or ConfigError with the place and the mend."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise NoInputError(
+            f"configuration {path} cannot be read: {error.strerror}",
+            hint="name another with --config or SPOOLER_CONFIG",
+        ) from None
+    return parse_config(raw, name=str(path))
+
+
+def parse_config(raw: bytes, *, name: str) -> Config:
+    """Check the text of a configuration that came from `name`; raises ConfigError."""
+    try:
+        data = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"configuration {name} is not valid TOML: {error}") from None
+    try:
+        config = msgspec.convert(data, Config, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration {name}: {error}", hint=_suggest(str(error))) from None
+    try:
+        check_config(config)
+    except SpoolerError as error:
+        raise ConfigError(f"configuration {name}: {error.what}", hint=error.hint) from None
+    return config
+
+
+def check_config(config: Config) -> None:
+    """Check what spans several keys; raises SpoolerError."""
+    for name, route in config.routes.items():
+        if not route.destinations:
+            raise UsageError(f"route '{name}' has no destinations", hint="add one")
+        for destination in route.parsed():
+            if route.tls is None and not is_local(destination):
+                raise UsageError(
+                    f"route '{name}' leads to {destination}, off this machine, and states no tls level",
+                    hint=f'TLS is not supported yet: write tls = "none" in [routes.{name}] '
+                    "if mail may travel in plain text there",
+                )
+        if route.retry.first > route.retry.maximum:
+            raise UsageError(f"route '{name}' has a retry.first above its retry.maximum", hint="lower it")
+    for domain, name in config.domains.items():
+        if name not in config.routes and name != DEFAULT_ROUTE:
+            raise UsageError(
+                f"domain '{domain}' takes the unknown route '{name}'",
+                hint=f"known: {', '.join(sorted(config.routes)) or 'none'}",
+            )
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Duration:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return Duration(value)
+        match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match:
+            return Duration(float(match[1]) * _UNITS[match[2]])
+        raise ValueError(f"Expected a duration such as 90, '90s', '15m', '4h' or '5d', got {value!r}")
+    raise NotImplementedError(kind)
+
+
+def _suggest(error: str) -> str:
+    """For a misspelt key: the nearest one that exists."""
+    match = re.search(r"unknown field `([^`]*)`", error)
+    if not match:
+        return "see docs/CONFIGURATION.md"
+    known: set[str] = set()
+    for section in (Config, Route, Retry, Timeouts, Worker):
+        known.update(
+            msgspec.structs.fields(section)[i].encode_name for i in range(len(section.__struct_fields__))
+        )
+    near = difflib.get_close_matches(match[1], sorted(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else "see docs/CONFIGURATION.md for the keys"

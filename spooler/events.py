@@ -1,0 +1,84 @@
+"""What happens while delivering, told to whoever listens: logs today, metrics next.
+
+Delivery knows no subscriber: it calls one function, `Observe`, synchronously, so a subscriber must
+be quick and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from spooler.result import RecipientResult
+
+
+class TransactionEnded(msgspec.Struct, frozen=True):
+    """One transaction and the result of each of its recipients; `took` in µs."""
+
+    message_id: int
+    sender: str
+    size: int
+    route: str
+    destination: str
+    mode: str
+    took: int
+    results: Sequence[RecipientResult]
+
+
+class SessionEnded(msgspec.Struct, frozen=True):
+    """A connection was closed by a fault; `why` is for people."""
+
+    route: str
+    destination: str
+    why: str
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """A destination's replies could not be matched to commands: it falls back to a simpler mode."""
+
+    destination: str
+    why: str
+    mode: str
+
+
+class RouteDown(msgspec.Struct, frozen=True):
+    """No destination of a route takes mail; it is probed again in `retry_in` seconds."""
+
+    route: str
+    why: str
+    retry_in: float
+
+
+class RouteUp(msgspec.Struct, frozen=True):
+    """A route that was down takes mail again."""
+
+    route: str
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """Results became durable; `late` of them no longer counted. `took` in µs."""
+
+    results: int
+    late: int
+    took: int
+
+
+class SpoolTrouble(msgspec.Struct, frozen=True):
+    """The spool refused a statement; it is tried again in `retry_in` seconds."""
+
+    doing: str
+    why: str
+    retry_in: float
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """A worker started, drains after a signal, or stopped."""
+
+    worker: int
+    state: str
+    detail: str = ""
+
+
+Event = TransactionEnded | SessionEnded | Doubt | RouteDown | RouteUp | Settled | SpoolTrouble | WorkerState
+Observe = Callable[[Event], None]

@@ -1,0 +1,68 @@
+"""Replies and the stages they belong to: the vocabulary of the dialogue.
+
+Sources: RFC 5321 section 4.2 (replies), RFC 3463 and RFC 2034 (enhanced status codes), RFC 2033.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Stage(StrEnum):
+    """Where in a dialogue something happened."""
+
+    LOCAL = "local"
+    """Before or without any dialogue: a rule of ours, expiry, a person's command."""
+    CONNECT = "connect"
+    """Name look-up, connection, greeting."""
+    LHLO = "lhlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    RSET = "rset"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    """The DATA command and its 354; BDAT's intermediate chunks."""
+    BODY = "body"
+    """The content on its way: nothing of the end-of-data was handed over."""
+    FINAL = "final"
+    """The reply that each accepted recipient gets after the end-of-data (RFC 2033 section 4.2)."""
+    QUIT = "quit"
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """One reply of the server.
+
+    `code` is the three digits; `enhanced` is "2.1.5" or "" where the first line carried none, or one
+    of a class that contradicts the code; `text` is all lines without codes, joined by a space, safe
+    to print and store (no control characters, valid Unicode).
+    """
+
+    code: int
+    enhanced: str
+    text: str
+
+    @property
+    def positive(self) -> bool:
+        """Whether the command was done (2yz)."""
+        return 200 <= self.code < 300
+
+    @property
+    def go_ahead(self) -> bool:
+        """Whether the server waits for more (3yz)."""
+        return 300 <= self.code < 400
+
+    @property
+    def temporary(self) -> bool:
+        """Whether trying again may help (4yz)."""
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the server refuses for good (5yz)."""
+        return 500 <= self.code < 600
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
