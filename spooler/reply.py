@@ -35,14 +35,19 @@ class Stage(StrEnum):
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """One reply of the server.
 
-    `code` is the three digits; `enhanced` is "2.1.5" or "" where the first line carried none, or one
-    of a class that contradicts the code; `text` is all lines without codes, joined by a space, safe
-    to print and store (no control characters, valid Unicode).
+    `code` is the three digits; `enhanced` is "2.1.5", or "" where the first line carried none or one
+    of a class that contradicts the code; `lines` are the texts behind the codes, one a line, safe to
+    print and store (no control characters, valid Unicode).
     """
 
     code: int
     enhanced: str
-    text: str
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All lines as one."""
+        return " ".join(line for line in self.lines if line)
 
     @property
     def positive(self) -> bool:
