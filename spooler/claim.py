@@ -19,7 +19,7 @@ class ClaimedRecipient(msgspec.Struct, frozen=True, gc=False, array_like=True):
     orcpt: str | None
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Recipients of one message on one route, claimed together.
 
     `content` is the content's id and `size` its bytes; `created`, `expires` are µs UTC.

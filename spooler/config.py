@@ -166,6 +166,8 @@ def check_config(config: Config) -> None:
         if route.retry.first > route.retry.maximum:
             raise UsageError(f"route '{name}' has a retry.first above its retry.maximum", hint="lower it")
     for domain, name in config.domains.items():
+        if domain != domain.lower():
+            raise UsageError(f"domain '{domain}' is not in lower case", hint=f"write '{domain.lower()}'")
         if name not in config.routes and name != DEFAULT_ROUTE:
             raise UsageError(
                 f"domain '{domain}' takes the unknown route '{name}'",
@@ -173,13 +175,19 @@ def check_config(config: Config) -> None:
             )
 
 
+def parse_duration(text: str) -> Duration | None:
+    """Read "90s", "15m", "4h" or "5d"; None if it is none."""
+    match = _DURATION.fullmatch(text.strip())
+    return Duration(float(match[1]) * _UNITS[match[2]]) if match else None
+
+
 def _decode(kind: type, value: object) -> object:
     if kind is Duration:
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
             return Duration(value)
-        match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        if match:
-            return Duration(float(match[1]) * _UNITS[match[2]])
+        duration = parse_duration(value) if isinstance(value, str) else None
+        if duration is not None:
+            return duration
         raise ValueError(f"Expected a duration such as 90, '90s', '15m', '4h' or '5d', got {value!r}")
     raise NotImplementedError(kind)
 

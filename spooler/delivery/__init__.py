@@ -1,1 +1,1 @@
-
+"""From claims to settled results: claimer, lanes with their sessions, settler, heartbeat."""

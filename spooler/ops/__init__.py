@@ -1,1 +1,1 @@
-
+"""What watches delivery from outside: subscribers of `spooler.events`."""

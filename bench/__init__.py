@@ -1,0 +1,1 @@
+"""Measurements of spooler that anyone can repeat, and the demonstration."""

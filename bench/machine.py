@@ -1,0 +1,51 @@
+"""What a figure depends on besides the program: machine and versions. No names of hosts, no paths."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sqlite3
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.servers.process import find
+
+_LIBRARIES = ("trio", "sqlalchemy", "psycopg", "msgspec", "structlog")
+
+
+def describe() -> dict[str, str]:
+    """Return the facts, in the order in which they are shown."""
+    facts = {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "memory": _memory(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "spooler": version("spooler"),
+        **{name: version(name) for name in _LIBRARIES},
+    }
+    postfix = _postfix()
+    return facts | ({"postfix": postfix} if postfix else {})
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / (1 << 30):.0f} GiB"
+
+
+def _postfix() -> str:
+    postconf = find("postconf")
+    if postconf is None:
+        return ""
+    done = subprocess.run([postconf, "-dh", "mail_version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -1,0 +1,95 @@
+"""Run a program and measure what it costs: wall time, processor time, peak memory.
+
+The peak is the high-water mark that Linux keeps for the process's own memory (VmHWM), looked at while it
+runs. Known limits: what is reached in the last moments before the end may be missed; where there is no /proc
+the kernel's maximum for the child is taken, which counts the parent at the time of the fork too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LOOK_EVERY = 0.05  # seconds
+_KIB = 1024
+_HIGH_WATER = re.compile(rb"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+_RESIDENT = re.compile(rb"^VmRSS:\s+(\d+) kB", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took; times in seconds, memory in bytes."""
+
+    status: int
+    wall: float
+    user: float
+    system: float
+    peak: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def cpu(self) -> float:
+        """User and system time together."""
+        return self.user + self.system
+
+
+def resident(pid: int) -> int:
+    """Return the memory that a process holds now, bytes; 0 where it cannot be told."""
+    return _status(pid, _RESIDENT)
+
+
+def high_water(pid: int) -> int:
+    """Return the most memory that a process held so far, bytes; 0 where it cannot be told."""
+    return _status(pid, _HIGH_WATER)
+
+
+def measure(argv: Sequence[str | Path], *, folder: Path, env: Mapping[str, str]) -> Cost:
+    """Run `argv` in `folder` to its end; its output goes to files there and is returned."""
+    stdout, stderr = folder / "stdout", folder / "stderr"
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [str(arg) for arg in argv],
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+        peak = 0
+        while True:
+            # the process is ours alone to wait for, or its usage would be lost with its status
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            peak = max(peak, high_water(process.pid))
+            time.sleep(_LOOK_EVERY if time.perf_counter() - start > 1 else _LOOK_EVERY / 10)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Cost(
+        status=process.returncode,
+        wall=wall,
+        user=usage.ru_utime,
+        system=usage.ru_stime,
+        peak=peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else _KIB),
+        stdout=stdout.read_bytes(),
+        stderr=stderr.read_bytes(),
+    )
+
+
+def _status(pid: int, field: re.Pattern[bytes]) -> int:
+    try:
+        found = field.search(Path(f"/proc/{pid}/status").read_bytes())
+    except OSError:
+        return 0
+    return int(found[1]) * _KIB if found else 0

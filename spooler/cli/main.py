@@ -1,0 +1,138 @@
+"""The command `spooler`: finds the sub-command, and turns every error into one line and an exit code.
+
+Sub-commands are imported when they are used, so that help and errors come at once. Whatever is raised ends
+here: a person sees what, where and how to mend it, never a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from spooler.errors import SpoolerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EX_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EX_PIPE = 1  # what click, too, ends with when nobody reads the output any more
+
+COMMANDS = {
+    "init": ("spooler.cli.init", "Create a spool, or bring one up to date."),
+    "enqueue": ("spooler.cli.enqueue", "Queue a message from standard input."),
+    "import": ("spooler.cli.importing", "Queue messages from mbox files, Maildirs and folders."),
+    "worker": ("spooler.cli.worker", "Deliver until told to stop."),
+    "drain": ("spooler.cli.drain", "Deliver until nothing is due, then stop."),
+    "queue": ("spooler.cli.queue", "Look at what is queued: list, show, stats."),
+    "trace": ("spooler.cli.trace", "Tell what happened to an address or a message."),
+    "sink": ("spooler.cli.sink", "Run an LMTP server that takes mail for tests."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and help, and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        """Name the commands, in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (as above)
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (as above)
+        """Write the list without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes are those of sysexits.h: 0 done, 64 usage, 65 bad data, 66 no input, 69 unavailable, "
+    "75 try again, 78 configuration. See 'spooler COMMAND --help'.",
+)
+@click.version_option(package_name="spooler", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A durable spool of mail, drained over LMTP, with a result for every recipient."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a character that the terminal's encoding lacks is no reason to fail
+            reconfigure(errors="backslashreplace")
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_output()
+        return EX_PIPE
+    except OSError as error:
+        _let_go_of_output()
+        where = f": {error.filename}" if error.filename else ""
+        return _complain(f"{error.strerror or error}{where}", os.EX_IOERR)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="spooler", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return os.EX_USAGE
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "spooler"
+        return _complain(f"{_one_line(error.format_message())} (see {command} --help)", os.EX_USAGE)
+    except click.ClickException as error:
+        return _complain(_one_line(error.format_message()), os.EX_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return EX_INTERRUPTED
+    except SpoolerError as error:
+        _explain_to_developer()
+        return _complain(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise BrokenPipeError from None
+        raise
+    except Exception as error:  # noqa: BLE001  (the last resort: no traceback reaches a user)
+        _explain_to_developer()
+        what = _one_line(f"{type(error).__name__}: {error}")
+        return _complain(
+            f"internal error: {what} (please report; SPOOLER_TRACEBACK=1 shows where)", os.EX_SOFTWARE
+        )
+    return code if isinstance(code, int) else os.EX_OK
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"spooler: {_one_line(text)}", err=True)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _explain_to_developer() -> None:
+    if os.environ.get("SPOOLER_TRACEBACK"):
+        traceback.print_exc()
+
+
+def _let_go_of_output() -> None:
+    """Nobody reads our output any more: what is still buffered must not fail again when Python ends."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,93 @@
+"""Options that several commands share, and what they mean: where the spool is, what the routes are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from spooler.address import show
+from spooler.config import Config, Route, check_config, load_config
+from spooler.envelope import DEFAULT_ROUTE
+from spooler.errors import UsageError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The spool's URL and the configuration that holds for this run."""
+
+    url: str
+    config: Config
+
+
+def spool_options(command: _Command) -> _Command:
+    """Add --spool and --config (parameters `spool` and `config`)."""
+    command = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar="SPOOLER_CONFIG",
+        show_envvar=True,
+        help="Configuration file (TOML).",
+    )(command)
+    return click.option(
+        "--spool",
+        metavar="URL",
+        envvar="SPOOLER_SPOOL",
+        show_envvar=True,
+        help="The spool, for example sqlite:///spool.db or postgresql://user@host/database.",
+    )(command)
+
+
+def target_options(command: _Command) -> _Command:
+    """Add --target (parameter `target`)."""
+    return click.option(
+        "--target",
+        metavar="DEST",
+        envvar="SPOOLER_TARGET",
+        show_envvar=True,
+        help="Where the route 'default' leads: unix:/path, inet:host:port.",
+    )(command)
+
+
+def json_option(command: _Command) -> _Command:
+    """Add --json (parameter `as_json`)."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def load(spool: str | None, config: Path | None, target: str | None = None) -> Settings:
+    """Read the configuration, if one is named, and find the spool's URL.
+
+    Raises UsageError, NoInputError or ConfigError.
+    """
+    settings = load_config(config) if config else Config()
+    if target is not None:
+        settings = _aim(settings, target)
+    url = spool or settings.spool
+    if not url:
+        raise UsageError(
+            "no spool is named",
+            hint="give --spool sqlite:///spool.db, set SPOOLER_SPOOL, or name a configuration with spool = …",
+        )
+    return Settings(url, settings)
+
+
+def _aim(config: Config, target: str) -> Config:
+    """Lead the route "default" to `target`."""
+    known = config.routes.get(DEFAULT_ROUTE)
+    route = msgspec.structs.replace(known, destinations=[target]) if known else Route(destinations=[target])
+    aimed = msgspec.structs.replace(config, routes={**config.routes, DEFAULT_ROUTE: route})
+    try:
+        check_config(aimed)
+    except UsageError as error:
+        if "tls" not in error.what:
+            raise
+        raise UsageError(
+            f"target {show(target)} is off this machine, and no tls level is stated for it",
+            hint="TLS is not supported yet: if mail may travel in plain text there, write a configuration "
+            f'with [routes.{DEFAULT_ROUTE}] and tls = "none"',
+        ) from None
+    return aimed

@@ -1,0 +1,153 @@
+"""Claims what the lanes have room for, reads contents ahead, and knows when nothing is left to do.
+
+No more is claimed than lanes can take at once plus about one batch, so a slow target or a slow spool
+throttles claiming by itself. Contents are read ahead within a budget of bytes; what does not fit is
+streamed when its transaction runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.claim import Claim, Want
+from spooler.delivery.parcel import Parcel, settle_all
+from spooler.delivery.settler import Settler, insist
+from spooler.envelope import CHUNK_SIZE
+from spooler.policy import classify
+from spooler.policy.plan import split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from spooler.config import Worker
+    from spooler.delivery.lane import Lane
+    from spooler.delivery.ports import Ground
+
+POLL = 0.1  # seconds between looks at a spool that had nothing due
+PATIENCE = 3  # failures in a row after which a drain takes a route for dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """When a drain ends: `nothing_due`, or `empty` (nothing is left at all)."""
+
+    empty: bool
+
+
+class Claimer:
+    """One per worker; `run` is its task, and returns when `until` has come true."""
+
+    def __init__(
+        self,
+        *,
+        ground: Ground,
+        settler: Settler,
+        lanes: Mapping[str, Lane],
+        limits: Worker,
+        until: Until | None,
+    ) -> None:
+        self._ground = ground
+        self._settler = settler
+        self._lanes = lanes
+        self._limits = limits
+        self._until = until
+        self._wake = trio.Event()
+        self._dry: dict[str, float] = {}
+        self._stopping = False
+
+    def nudge(self) -> None:
+        """Look again: there may be room."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping = True
+        self.nudge()
+
+    async def run(self) -> None:
+        """Claim until stopped or done."""
+        while not self._stopping:
+            self._wake = trio.Event()
+            wants = self._wants()
+            if wants:
+                await self._claim(wants)
+                continue
+            if self._until is not None and self._idle() and await self._done():
+                return
+            with trio.move_on_after(POLL):
+                await self._wake.wait()
+
+    def _wants(self) -> list[Want]:
+        limits = self._limits
+        held = sum(lane.held_bytes for lane in self._lanes.values())
+        if held >= limits.buffer or self._settler.backlog > 4 * limits.claim:
+            return []
+        now = trio.current_time()
+        wants = []
+        for lane in self._lanes.values():
+            if self._dry.get(lane.name, 0.0) <= now:
+                room = lane.room(batch=limits.claim, now=now)
+                if room:
+                    wants.append(Want(lane.name, room))
+        return wants
+
+    async def _claim(self, wants: Sequence[Want]) -> None:
+        ground = self._ground
+        now = ground.clock()
+        claims = await insist(ground, "claiming", lambda: ground.spool.claim(ground.worker, wants, now=now))
+        taken = dict.fromkeys((want.route for want in wants), 0)
+        for claim in claims:
+            taken[claim.route] += len(claim.recipients)
+        for want in wants:
+            if taken[want.route] < want.limit:
+                self._dry[want.route] = trio.current_time() + POLL
+        live = [claim for claim in claims if not self._expired(claim, now)]
+        contents = await self._read_ahead(live)
+        for claim in live:
+            lane = self._lanes[claim.route]
+            lane.add(
+                Parcel(claim=claim, recipients=group, content=contents.get(claim.content))
+                for group in split(claim.recipients, lane.route.recipients)
+            )
+
+    async def _read_ahead(self, claims: Sequence[Claim]) -> dict[int, bytes]:
+        budget = self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())
+        wanted: dict[int, None] = {}
+        for claim in claims:
+            if claim.size <= CHUNK_SIZE and claim.content not in wanted:
+                budget -= claim.size
+                if budget < 0:
+                    break
+                wanted[claim.content] = None
+        if not wanted:
+            return {}
+        ground = self._ground
+        return await insist(ground, "reading contents", lambda: ground.spool.contents(list(wanted)))
+
+    def _expired(self, claim: Claim, now: int) -> bool:
+        """Settle a claim whose time is over."""
+        if claim.expires > now:
+            return False
+        lane = self._lanes[claim.route]
+        parcel = Parcel(claim=claim, recipients=claim.recipients, content=None)
+        verdict = classify.expired("its time in the queue is over and it could not be delivered")
+        self._settler.add(settle_all(parcel, verdict, lane.around(None)))
+        return True
+
+    def _idle(self) -> bool:
+        return self._settler.backlog == 0 and all(lane.held == 0 for lane in self._lanes.values())
+
+    async def _done(self) -> bool:
+        """Whether a drain may end: nothing is due on a route that lives, or nothing is left."""
+        assert self._until is not None
+        ground = self._ground
+        await self._settler.flushed()
+        if self._until.empty:
+            return await insist(ground, "counting", lambda: ground.spool.left(list(self._lanes))) == 0
+        routes = [lane.name for lane in self._lanes.values() if lane.health.failures < PATIENCE]
+        now = ground.clock()
+        due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
+        return due is None or due > now

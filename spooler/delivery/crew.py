@@ -1,0 +1,161 @@
+"""The crew of a lane: tasks with a session each that take its parcels to the route's destinations.
+
+Sessions are staffed as parcels wait, up to the route's limit; until a route has proved that it takes
+mail there is only one, so a dead route costs one connection and one attempt. What waits behind a
+dead route goes back to the spool untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.delivery.feed import Feed, parcel_of
+from spooler.delivery.lane import Ending, Lane
+from spooler.delivery.parcel import settle_all
+from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
+from spooler.net.session import Session, SessionLostError, open_session
+from spooler.net.transport import ConnectError
+from spooler.policy import classify
+from spooler.policy.plan import rotation
+from spooler.reply import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spooler.delivery.ports import Ground
+    from spooler.net.pool import Pool, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gear:
+    """What crews work with."""
+
+    ground: Ground
+    pool: Pool
+    lhlo: str
+    may_end: Callable[[], bool]
+    """Whether end-of-data may be sent: the worker's heartbeat is fresh."""
+
+
+class Crew:
+    """The sessions of one lane; `run` is its task."""
+
+    def __init__(self, lane: Lane, gear: Gear) -> None:
+        self._lane = lane
+        self._gear = gear
+        self._targets = [gear.pool.target(destination) for destination in lane.route.parsed()]
+        self._busy = 0
+        self._turn = 0
+
+    def __repr__(self) -> str:
+        return f"<Crew of {self._lane!r} busy={self._busy}>"
+
+    async def run(self) -> None:
+        """Staff the lane until it is stopped and its sessions have ended."""
+        lane = self._lane
+        async with trio.open_nursery() as nursery:
+            while not lane.stopping:
+                self._staff(nursery)
+                await lane.arrived.wait()
+                lane.arrived = trio.Event()
+
+    def _staff(self, nursery: trio.Nursery) -> None:
+        lane = self._lane
+        if lane.stopping:
+            return
+        limit = lane.route.sessions if lane.health.proven else 1
+        for _ in range(min(limit - self._busy, lane.ready)):
+            self._busy += 1
+            nursery.start_soon(self._serve, nursery)
+
+    async def _serve(self, nursery: trio.Nursery) -> None:
+        lane = self._lane
+        try:
+            while lane.ready and not lane.stopping:
+                found = await self._session()
+                if found is None:
+                    return
+                if lane.health.worked():
+                    self._gear.ground.observe(RouteUp(route=lane.name))
+                self._staff(nursery)
+                lane.nudge()
+                await self._work(*found)
+        finally:
+            self._busy -= 1
+            lane.nudge()
+
+    async def _work(self, target: Target, session: Session) -> None:
+        """Run a session until the lane is empty or the session is lost."""
+        gear = self._gear
+        doubts = target.trust.doubts
+        feed = Feed(
+            lane=self._lane,
+            target=target,
+            spool=gear.ground.spool,
+            clock=gear.ground.clock,
+            may_end=gear.may_end,
+        )
+        try:
+            await session.run(feed)
+        except SessionLostError as lost:
+            session.close()
+            gear.ground.observe(SessionEnded(route=self._lane.name, destination=target.name, why=lost.why))
+            self._conclude(session, target, Ending(fault=lost.why, stage=lost.stage, may_repeat=True))
+        except BaseException:
+            # cancelled at shutdown, or a bug: what was begun is judged all the same, by what was sent
+            session.close()
+            self._conclude(session, target, Ending(fault="the worker stopped", stage=Stage.LOCAL))
+            raise
+        else:
+            gear.pool.put(target, session, now=trio.current_time())
+        if target.trust.doubts > doubts:
+            gear.ground.observe(Doubt(destination=target.name, why=target.trust.last_doubt, mode=target.mode))
+
+    def _conclude(self, session: Session, target: Target, ending: Ending) -> None:
+        for transaction in session.unfinished():
+            self._lane.conclude(
+                transaction, parcel_of(transaction), target=target, mode=target.mode, ending=ending
+            )
+
+    async def _session(self) -> tuple[Target, Session] | None:
+        """Get a session, pooled or fresh, from the first destination that gives one."""
+        gear = self._gear
+        route = self._lane.route
+        now = trio.current_time()
+        turn = self._turn if route.balance == "round-robin" else 0
+        self._turn += 1
+        order = [self._targets[i] for i in rotation(len(self._targets), turn)]
+        # those that are down and not yet due for a probe come last, but they do come
+        order.sort(key=lambda target: not target.health.may_try(now))
+        reasons = []
+        for target in order:
+            session = gear.pool.take(target)
+            if session is None:
+                try:
+                    session = await open_session(
+                        destination=target.destination,
+                        trust=target.trust,
+                        lhlo=gear.lhlo,
+                        timeouts=route.timeouts,
+                    )
+                except ConnectError as error:
+                    target.health.failed(trio.current_time(), gear.ground.rng)
+                    reasons.append(f"{target.name}: {error}")
+                    continue
+            target.health.worked()
+            return target, session
+        self._down("; ".join(reasons))
+        return None
+
+    def _down(self, why: str) -> None:
+        """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
+        lane = self._lane
+        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng)
+        self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
+        parcel = lane.pop()
+        if parcel is not None:
+            lane.resolve(parcel, settle_all(parcel, classify.unreachable(why), lane.around(None)))
+        lane.give_back()

@@ -1,0 +1,98 @@
+"""What a session works off: parcels of a lane as transactions, contents, and results back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spooler.delivery.lane import Ending, Lane
+from spooler.delivery.parcel import Parcel, settle_all
+from spooler.net.session import Session, SessionLostError
+from spooler.policy import classify
+from spooler.reply import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from spooler.delivery.ports import SpoolPort
+    from spooler.lmtp.transaction import Transaction
+    from spooler.net.pool import Target
+
+_COMPLETE = Ending()
+
+
+class Feed:
+    """A session's source (see `spooler.net.session.Source`) for a lane and one of its targets."""
+
+    def __init__(
+        self,
+        *,
+        lane: Lane,
+        target: Target,
+        spool: SpoolPort,
+        clock: Callable[[], int],
+        may_end: Callable[[], bool],
+    ) -> None:
+        self._lane = lane
+        self._target = target
+        self._spool = spool
+        self._clock = clock
+        self._may_end = may_end
+
+    def next(self, session: Session) -> Transaction | None:
+        """Take the next parcel that fits the server; what does not fit is settled on the way."""
+        lane = self._lane
+        capabilities = session.capabilities
+        while self._may_end() and (parcel := lane.pop()) is not None:
+            if len(parcel.recipients) > 1 and self._target.trust.single_recipient:
+                parcel = lane.split_off(parcel, 1)
+            claim = parcel.claim
+            verdict = classify.unfit(
+                size=claim.size,
+                eight_bit=parcel.eight_bit,
+                utf8=claim.smtputf8,
+                size_limit=capabilities.size,
+                takes_eight_bit=capabilities.eightbitmime,
+                takes_utf8=capabilities.smtputf8,
+            )
+            if verdict is None:
+                parcel.started = self._clock()
+                return parcel.transaction()
+            lane.resolve(parcel, settle_all(parcel, verdict, lane.around(self._target)))
+        return None
+
+    def content(self, transaction: Transaction) -> bytes | AsyncGenerator[bytes, None]:
+        """Return the message whole if it was read ahead, else as it comes from the spool."""
+        parcel = parcel_of(transaction)
+        return parcel.content if parcel.content is not None else self._chunks(parcel)
+
+    def may_end(self) -> bool:
+        """Whether end-of-data may be sent: only while our leases are surely respected."""
+        return self._may_end()
+
+    def finished(self, transaction: Transaction) -> None:
+        """Judge a transaction whose replies were all read and proven."""
+        self._lane.conclude(
+            transaction,
+            parcel_of(transaction),
+            target=self._target,
+            mode=self._target.mode,
+            ending=_COMPLETE,
+        )
+
+    async def _chunks(self, parcel: Parcel) -> AsyncGenerator[bytes, None]:
+        sent = 0
+        sequence = 0
+        while sent < parcel.claim.size:
+            chunk = await self._spool.chunk(parcel.claim.content, sequence)
+            if not chunk:
+                raise SessionLostError(classify.CONTENT_GONE, Stage.LOCAL)
+            sent += len(chunk)
+            sequence += 1
+            yield chunk
+
+
+def parcel_of(transaction: Transaction) -> Parcel:
+    """Return the parcel that a transaction carries."""
+    parcel = transaction.tag
+    assert isinstance(parcel, Parcel)
+    return parcel

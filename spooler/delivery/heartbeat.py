@@ -1,0 +1,102 @@
+"""The worker's sign of life, and its eye on the others'.
+
+One row, beaten every 5 s, renews all leases of a worker. Another worker is dead when its counter has
+not moved for 60 s of this machine's uptime (CLOCK_BOOTTIME, which runs on in suspend and does not
+jump), counted only over our own successful beats: after an outage of the database nobody robs anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.delivery.settler import insist
+from spooler.errors import SpoolerError
+from spooler.events import SpoolTrouble, WorkerState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spooler.delivery.ports import Ground
+
+PERIOD = 5.0  # seconds between beats
+FRESH = 30.0  # seconds: no end-of-data is sent when the last good beat began longer ago
+DEAD = 60.0  # seconds without a beat
+HOLD_OFF = 60_000_000  # µs: what a dead worker may have delivered is left alone so long
+
+
+def boottime() -> float:
+    """Seconds of uptime, suspend included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Heartbeat:
+    """One per worker; `run` is its task. `lost` is called once if we were declared dead."""
+
+    def __init__(
+        self, ground: Ground, *, lost: Callable[[], None], clock: Callable[[], float] = boottime
+    ) -> None:
+        self._ground = ground
+        self._lost = lost
+        self._clock = clock
+        self._last_good = clock()
+        self.fenced = False
+        """Whether another worker declared this one dead: its leases are gone."""
+        self._seen: dict[int, tuple[int, float]] = {}
+        self._credit = 0.0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether our leases are surely respected by others, so that end-of-data may be sent."""
+        return not self.fenced and self._clock() - self._last_good < FRESH
+
+    async def run(self) -> None:
+        """Beat and observe until cancelled, or until we find that we were declared dead."""
+        while not self.fenced:
+            await trio.sleep(PERIOD)
+            try:
+                await self._beat()
+            except SpoolerError as error:
+                self._ground.observe(SpoolTrouble(doing="beating", why=str(error), retry_in=PERIOD))
+
+    async def _beat(self) -> None:
+        ground = self._ground
+        began = self._clock()
+        if not await ground.spool.beat(ground.worker, now=ground.clock()):
+            self.fenced = True
+            ground.observe(
+                WorkerState(
+                    worker=ground.worker, state="fenced", detail="another worker declared this one dead"
+                )
+            )
+            self._lost()
+            return
+        # time during which we could not beat ourselves says nothing about others
+        self._credit += min(began - self._last_good, 2 * PERIOD)
+        self._last_good = began
+        await self._observe_others()
+
+    async def _observe_others(self) -> None:
+        ground = self._ground
+        present: dict[int, tuple[int, float]] = {}
+        for row in await ground.spool.workers():
+            if row.id == ground.worker:
+                continue
+            count, since = self._seen.get(row.id, (row.beat, self._credit))
+            present[row.id] = (row.beat, since if count == row.beat else self._credit)
+        self._seen = present
+        for worker, (_, since) in list(present.items()):
+            if self._credit - since >= DEAD:
+                now = ground.clock()
+                taken = await insist(
+                    ground,
+                    "taking over a dead worker's recipients",
+                    partial(ground.spool.rescue, worker, now=now, due=now + HOLD_OFF, uncertain=True),
+                )
+                del self._seen[worker]
+                ground.observe(
+                    WorkerState(worker=worker, state="rescued", detail=f"{taken} recipients taken over")
+                )

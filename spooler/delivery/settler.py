@@ -1,0 +1,110 @@
+"""Makes results durable, in batches, and gives back what was claimed but not tried.
+
+Results come in synchronously and leave in one spool transaction per batch; while one batch commits
+the next gathers. What the spool refuses is kept and offered again, so nothing is forgotten while the
+process lives; callers see the backlog and stop claiming.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from spooler.errors import SpoolerError
+from spooler.events import Settled, SpoolTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from spooler.delivery.ports import Ground
+    from spooler.result import RecipientResult
+
+BATCH = 1000  # results in one spool transaction
+GATHER = 0.005  # seconds: a batch may wait this long for company, far below any sender's notice
+FIRST_PAUSE = 0.2  # seconds after the spool refused
+LONGEST_PAUSE = 10.0
+
+T = TypeVar("T")
+
+
+async def insist(ground: Ground, doing: str, act: Callable[[], Awaitable[T]]) -> T:
+    """Do something on the spool, again and again until it works; each refusal is told."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await act()
+        except SpoolerError as error:
+            wait = ground.rng.uniform(pause / 2, pause)
+            ground.observe(SpoolTrouble(doing=doing, why=str(error), retry_in=wait))
+        await trio.sleep(wait)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+class Settler:
+    """One per worker; `run` is its task."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._results: deque[RecipientResult] = deque()
+        self._returned: list[tuple[int, int]] = []
+        self._news = trio.Event()
+        self._empty = trio.Event()
+        self._empty.set()
+
+    @property
+    def backlog(self) -> int:
+        """Results that are not durable yet."""
+        return len(self._results)
+
+    def add(self, results: Iterable[RecipientResult]) -> None:
+        """Take results to settle."""
+        self._results.extend(results)
+        self._tell()
+
+    def give_back(self, keys: Iterable[tuple[int, int]]) -> None:
+        """Take recipients (message id, n) to release without an attempt."""
+        self._returned.extend(keys)
+        self._tell()
+
+    async def flushed(self) -> None:
+        """Wait until everything that was added is durable."""
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Settle until cancelled."""
+        while True:
+            await self._news.wait()
+            if len(self._results) < BATCH:
+                await trio.sleep(GATHER)
+            self._news = trio.Event()
+            while self._results or self._returned:
+                await self._settle_batch()
+            self._empty.set()
+
+    def _tell(self) -> None:
+        if self._results or self._returned:
+            if self._empty.is_set():
+                self._empty = trio.Event()
+            self._news.set()
+
+    async def _settle_batch(self) -> None:
+        ground = self._ground
+        batch = list(islice(self._results, BATCH))
+        if batch:
+            began = ground.clock()
+            report = await insist(
+                ground, "settling results", lambda: ground.spool.settle(ground.worker, batch, now=began)
+            )
+            for _ in batch:
+                self._results.popleft()
+            ground.observe(Settled(results=len(batch), late=report.late, took=ground.clock() - began))
+        returned, self._returned = self._returned[:BATCH], self._returned[BATCH:]
+        if returned:
+            await insist(
+                ground,
+                "giving back recipients",
+                lambda: ground.spool.release(ground.worker, returned, now=ground.clock()),
+            )

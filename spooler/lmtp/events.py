@@ -1,0 +1,50 @@
+"""What the client role tells its caller."""
+
+from __future__ import annotations
+
+import msgspec
+
+from spooler.lmtp.capabilities import Capabilities
+from spooler.lmtp.transaction import Transaction
+from spooler.reply import Reply, Stage
+
+
+class Greeting(msgspec.Struct, frozen=True):
+    """The server is there: send LHLO."""
+
+    reply: Reply
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """LHLO was taken: transactions may begin."""
+
+    capabilities: Capabilities
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The greeting (CONNECT) or LHLO was a refusal: nothing but QUIT is left."""
+
+    stage: Stage
+    reply: Reply
+
+
+class GoAhead(msgspec.Struct, frozen=True):
+    """354: give the body of this transaction now."""
+
+    transaction: Transaction
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """Every reply of this transaction was read and is proven to be its own."""
+
+    transaction: Transaction
+
+
+class ServerClosing(msgspec.Struct, frozen=True):
+    """421: nothing more will come. `stage` is the slot that it stood in, None where none was due."""
+
+    stage: Stage | None
+    reply: Reply
+
+
+Event = Greeting | Ready | Refused | GoAhead | Finished | ServerClosing

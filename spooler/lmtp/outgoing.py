@@ -1,0 +1,59 @@
+"""The outgoing stream of a client: what is queued, taken and sent, in octets since its start.
+
+*Queued* is what the protocol said, *taken* what the caller got to send, *sent* what it reported as
+handed over. An end-of-data is marked when it is queued; its transaction turns uncertain as soon as
+one octet of it is known to be handed over, and by nothing else (DESIGN invariant 5).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from spooler.lmtp.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from spooler.lmtp.transaction import Transaction
+
+
+class Outgoing:
+    """The counters are for reading."""
+
+    __slots__ = ("_marked", "_parts", "queued", "sent", "taken")
+
+    def __init__(self) -> None:
+        self.queued = self.taken = self.sent = 0
+        self._parts: list[bytes] = []
+        self._marked: deque[Transaction] = deque()
+
+    def queue(self, data: bytes) -> None:
+        """Add octets."""
+        if data:
+            self._parts.append(data)
+            self.queued += len(data)
+
+    def queue_end_of_data(self, data: bytes, transaction: Transaction) -> None:
+        """Add the octets whose arrival lets the server deliver `transaction`."""
+        transaction.end_of_data_at = self.queued
+        self.queue(data)
+        transaction.end_of_data_end = self.queued
+        self._marked.append(transaction)
+
+    def take(self) -> bytes:
+        """Give out all that is queued."""
+        parts = self._parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self.taken = self.queued
+        return data
+
+    def hand_over(self, count: int) -> None:
+        """Count `count` more octets as sent."""
+        if count < 0 or self.sent + count > self.taken:
+            raise LocalProtocolError(f"{count} octets more than {self.sent} cannot have been sent")
+        self.sent += count
+        while self._marked:
+            at = self._marked[0].end_of_data_at
+            if at is not None and self.sent <= at:
+                break
+            self._marked.popleft().uncertain = True

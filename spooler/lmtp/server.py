@@ -1,0 +1,417 @@
+"""The server's role in LMTP (or SMTP) without any I/O: bytes in, events out, replies in between.
+
+How it is used: construct a `Server`, `accept()` the connection (or `reply` something else), then for each
+block that arrives call `receive(block)` and take events with `next_event()` until it gives None; whenever
+`owed` is not None the application owes an answer, by `accept()` or `reply(...)`, and gets no event before it
+has given it. So a block of pipelined commands is handled strictly in order (RFC 2920 section 3.2), and what
+follows DATA is content or commands by what DATA was answered. `data_to_send()` then holds the answers to the
+whole block, for one write. When `closing` is true: send, and close.
+
+The role itself answers what is out of order (503), malformed (500, 501, 553, 555), over the announced SIZE
+(552), and NOOP, RSET, VRFY, HELP and QUIT. After the content exactly one answer is due for each accepted
+recipient, in their order, duplicates included (RFC 2033 section 4.2); in SMTP, one for all. A client's faults
+never raise; `LocalProtocolError` says that the application broke these rules.
+
+End of data is CRLF "." CRLF and nothing else (RFC 5321 section 4.1.1.4): no bare LF or CR ever counts as a
+line end, neither in content, which passes as it is, nor in commands, which are refused. A transaction ends
+with its last final reply, RSET, LHLO or QUIT, and with nothing else: after a refused DATA it is still open.
+
+Memory: one block, plus at most one line. Limits: BDAT is unknown yet; no STARTTLS, no AUTH.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spooler.lmtp.arguments import MailParameters, RcptParameters, Refused, read_mail, read_rcpt
+from spooler.lmtp.errors import LocalProtocolError
+from spooler.lmtp.unstuff import Unstuffer
+from spooler.reply import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CAPABILITIES = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "SIZE")
+_ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}")
+_TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+
+
+class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds: a command line in bytes with its CRLF, faults of syntax since the last content, and the
+    content in bytes (0: none)."""
+
+    line: int = 2048
+    errors: int = 20
+    size: int = 0
+
+
+class Lhlo(msgspec.Struct, frozen=True, gc=False):
+    """LHLO, or EHLO or HELO in SMTP; it also ends an open transaction. An answer is owed."""
+
+    name: str
+
+
+class MailFrom(msgspec.Struct, frozen=True, gc=False):
+    """MAIL; "" is the null sender. An answer is owed."""
+
+    sender: str
+    parameters: MailParameters
+
+
+class RcptTo(msgspec.Struct, frozen=True, gc=False):
+    """RCPT. An answer is owed."""
+
+    address: str
+    parameters: RcptParameters
+
+
+class DataStarted(msgspec.Struct, frozen=True, gc=False):
+    """DATA, with at least one accepted recipient. 354 or a refusal is owed."""
+
+
+class Content(msgspec.Struct, frozen=True, gc=False):
+    """The next part of the content, dots unstuffed."""
+
+    data: bytes
+
+
+class EndOfContent(msgspec.Struct, frozen=True, gc=False):
+    """The content is complete; `replies` answers are owed.
+
+    `size` is the unstuffed content's, in bytes; `too_big`: over the limit, and not given out in full.
+    """
+
+    size: int
+    replies: int
+    too_big: bool
+
+
+class Reset(msgspec.Struct, frozen=True, gc=False):
+    """RSET: the open transaction, if any, is gone. Answered already."""
+
+
+class Quit(msgspec.Struct, frozen=True, gc=False):
+    """QUIT. Answered already; the connection is to be closed."""
+
+
+Event = Lhlo | MailFrom | RcptTo | DataStarted | Content | EndOfContent | Reset | Quit
+
+
+class State(Enum):
+    """Where the dialogue stands."""
+
+    CONNECTED = auto()
+    START = auto()
+    """Greeted; LHLO is awaited."""
+    REFUSED = auto()
+    """The greeting refused: only QUIT is served (RFC 5321 section 3.1)."""
+    READY = auto()
+    MAIL = auto()
+    """In a transaction without accepted recipients."""
+    RCPT = auto()
+    """In a transaction with accepted recipients."""
+    CONTENT = auto()
+    CLOSED = auto()
+
+
+_OUT_OF_ORDER: dict[State, dict[bytes, str]] = {
+    State.START: dict.fromkeys((b"MAIL", b"RCPT", b"DATA"), "say hello first"),
+    State.READY: dict.fromkeys((b"RCPT", b"DATA"), "MAIL comes first"),
+    State.MAIL: {b"MAIL": "a transaction is open already", b"DATA": "no valid recipients"},
+    State.RCPT: {b"MAIL": "a transaction is open already"},
+}
+
+_ACCEPT: dict[Stage, tuple[int, str, str]] = {
+    Stage.MAIL: (250, "2.1.0", "sender ok"),
+    Stage.RCPT: (250, "2.1.5", "recipient ok"),
+    Stage.DATA: (354, "", "end with a line that holds a dot alone"),
+    Stage.FINAL: (250, "2.0.0", "delivered"),
+}
+
+
+class Server:
+    """One connection, seen from the server; see the module's text.
+
+    `name` is what it calls itself; `capabilities` are announced in this order, SIZE with its limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        capabilities: Sequence[str] = CAPABILITIES,
+        limits: ServerLimits | None = None,
+        smtp: bool = False,
+    ) -> None:
+        self.name = name
+        self.capabilities = tuple(capabilities)
+        self.limits = limits or ServerLimits()
+        self.smtp = smtp
+        self.state = State.CONNECTED
+        self.owed: Stage | None = Stage.CONNECT
+        self.owed_replies = 1
+        self._extended = False  # whether the client's hello asked for extensions
+        self._enhanced = "ENHANCEDSTATUSCODES" in self.capabilities
+        self._out: list[bytes] = []
+        self._buffer = b""
+        self._at = 0  # what stands before is done with
+        self._skipping = False  # inside a line that is too long
+        self._errors = 0
+        self._smtputf8 = False
+        self._accepted = 0
+        self._unstuffer = Unstuffer()
+        self._size = 0
+        self._prepared = {stage: self._render(*answer) for stage, answer in _ACCEPT.items()}
+
+    # the application's side
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is to be closed once `data_to_send()` is sent."""
+        return self.state is State.CLOSED
+
+    def receive(self, data: bytes) -> None:
+        """Take what arrived; then call `next_event` until it gives None."""
+        rest = self._buffer[self._at :]
+        self._buffer = rest + data if rest else data
+        self._at = 0
+
+    def next_event(self) -> Event | None:
+        """Return the next event; None until more is received or an answer that is owed is given."""
+        while self.owed is None and self.state is not State.CLOSED:
+            if self.state is State.CONTENT:
+                return self._content()
+            line = self._line()
+            if line is None:
+                return None
+            event = self._command(line)
+            if event is not None:
+                return event
+        return None
+
+    def accept(self) -> None:
+        """Give the usual positive answer to what is owed."""
+        stage = self.owed
+        if stage in self._prepared:
+            self._out.append(self._prepared[stage])
+            self._answered(_ACCEPT[stage][0])
+        elif stage is Stage.CONNECT:
+            self.reply(220, "", f"{self.name} {'ESMTP' if self.smtp else 'LMTP'}")
+        elif stage is Stage.LHLO:
+            announced = [
+                f"SIZE {self.limits.size}" if capability == "SIZE" else capability
+                for capability in (self.capabilities if self._extended else ())
+            ]
+            self.reply(250, "", [self.name, *announced])
+        else:
+            raise LocalProtocolError("no answer is owed")
+
+    def reply(self, code: int, enhanced: str, text: str | Sequence[str]) -> None:
+        """Answer what is owed; several texts make a reply of several lines.
+
+        Raises LocalProtocolError if nothing is owed or the reply cannot stand there. 421 closes.
+        """
+        stage = self.owed
+        if stage is None:
+            raise LocalProtocolError("no answer is owed")
+        if not (400 <= code < 600 or (code == 354 if stage is Stage.DATA else 200 <= code < 300)):
+            raise LocalProtocolError(f"{code} cannot answer {stage.value}")
+        self._out.append(self._render(code, enhanced, text))
+        self._answered(code)
+
+    def data_to_send(self) -> bytes:
+        """Return the answers since the last call."""
+        out, self._out = self._out, []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    # answers
+
+    def _render(self, code: int, enhanced: str, text: str | Sequence[str]) -> bytes:
+        lines = [text] if isinstance(text, str) else text
+        if not lines or not all(_TEXT.fullmatch(line) for line in lines):
+            raise LocalProtocolError("the text of a reply holds a control character, or there is none")
+        match = _ENHANCED.fullmatch(enhanced)
+        if enhanced and not (match and int(match[1]) == code // 100):
+            raise LocalProtocolError(f"{enhanced} does not go with {code}")
+        prefix = f"{enhanced} " if enhanced and self._enhanced else ""
+        rendered = [f"{code}-{prefix}{line}\r\n" for line in lines[:-1]]
+        rendered.append(f"{code} {prefix}{lines[-1]}\r\n")
+        return "".join(rendered).encode()
+
+    def _answered(self, code: int) -> None:
+        stage, positive = self.owed, code < 400
+        self.owed_replies -= 1
+        if self.owed_replies == 0:
+            self.owed = None
+        if code == 421:  # RFC 5321 section 3.8: closes the channel wherever it stands
+            self._close()
+        elif stage is Stage.CONNECT:
+            self.state = State.START if positive else State.REFUSED
+        elif stage is Stage.LHLO:
+            self.state = State.READY if positive else State.START
+        elif stage is Stage.MAIL and positive:
+            self.state, self._accepted = State.MAIL, 0
+        elif stage is Stage.RCPT and positive:
+            self.state = State.RCPT
+            self._accepted += 1
+        elif stage is Stage.DATA and positive:
+            self.state, self._unstuffer, self._size = State.CONTENT, Unstuffer(), 0
+        elif stage is Stage.FINAL and self.owed is None:
+            self.state = State.READY
+
+    def _owe(self, stage: Stage, replies: int = 1) -> None:
+        self.owed, self.owed_replies = stage, replies
+
+    def _say(self, code: int, enhanced: str, text: str) -> None:
+        self._out.append(self._render(code, enhanced, text))
+
+    def _complain(self, code: int, enhanced: str, text: str) -> None:
+        """Answer a fault of the client's; too many of them end the connection."""
+        self._say(code, enhanced, text)
+        self._errors += 1
+        if self._errors >= self.limits.errors:
+            self._say(421, "4.7.0", "too many errors")
+            self._close()
+
+    def _close(self) -> None:
+        self.state, self.owed, self._buffer, self._at = State.CLOSED, None, b"", 0
+
+    # commands
+
+    def _line(self) -> bytes | None:
+        """Return the next command line without its end, b"" for a refused one, None if there is none."""
+        buffer, at = self._buffer, self._at
+        if self._skipping:
+            end = buffer.find(b"\n", at)
+            if end < 0:
+                self._at = len(buffer)
+                return None
+            self._at, self._skipping = end + 1, False
+            self._complain(500, "5.5.2", "line too long")  # RFC 5321 section 4.5.3.1.9
+            return b""
+        end = buffer.find(b"\n", at, at + self.limits.line)
+        if end < 0:
+            self._skipping = len(buffer) - at >= self.limits.line
+            return self._line() if self._skipping else None
+        self._at = end + 1
+        line = buffer[at : end - 1]
+        if end == at or buffer[end - 1] != 13 or b"\r" in line or b"\0" in line:
+            self._complain(500, "5.5.2", "a line ends with CRLF and holds no CR, LF or NUL")
+            return b""
+        if not line:
+            self._complain(500, "5.5.2", "empty line")
+        return line
+
+    def _command(self, line: bytes) -> Event | None:
+        if not line:
+            return None  # answered already
+        verb, _, argument = line.partition(b" ")
+        verb = verb.upper()
+        read = _READERS.get(verb)
+        if read is None or (verb in _HELLOS and (verb == b"LHLO") == self.smtp):
+            text = "this is SMTP, send EHLO" if self.smtp else "this is LMTP, send LHLO"
+            self._complain(500, "5.5.1", text if verb in _HELLOS else "command not recognised")
+            return None
+        complaint = _OUT_OF_ORDER.get(self.state, {}).get(verb)
+        if self.state is State.REFUSED and verb != b"QUIT":
+            complaint = "only QUIT is served here"
+        if complaint is not None:
+            self._say(503, "5.5.1", complaint)
+            return None
+        try:
+            return read(self, argument.strip(b" \t"))
+        except Refused as refused:
+            self._complain(*refused.answer)
+            return None
+
+    def _read_hello(self, argument: bytes, *, extended: bool = True) -> Event:
+        if not argument or not argument.isascii() or b" " in argument:
+            raise Refused(501, "5.5.4", "expected one host name")
+        self.state, self._extended = State.START, extended
+        self._owe(Stage.LHLO)
+        return Lhlo(argument.decode())
+
+    def _read_helo(self, argument: bytes) -> Event:
+        return self._read_hello(argument, extended=False)
+
+    def _read_mail(self, argument: bytes) -> Event | None:
+        sender, parameters = read_mail(argument, self.capabilities)
+        limit = self.limits.size
+        if limit and parameters.size is not None and parameters.size > limit:  # RFC 1870 section 6.1
+            self._say(552, "5.3.4", "message is over the size limit")
+            return None
+        self._smtputf8 = parameters.smtputf8
+        self._owe(Stage.MAIL)
+        return MailFrom(sender, parameters)
+
+    def _read_rcpt(self, argument: bytes) -> Event:
+        address, parameters = read_rcpt(argument, self.capabilities, smtputf8=self._smtputf8)
+        self._owe(Stage.RCPT)
+        return RcptTo(address, parameters)
+
+    def _read_data(self, argument: bytes) -> Event:
+        _none(argument)
+        self._owe(Stage.DATA)
+        return DataStarted()
+
+    def _read_rset(self, argument: bytes) -> Event:
+        _none(argument)
+        if self.state in (State.MAIL, State.RCPT):
+            self.state = State.READY
+        self._say(250, "2.0.0", "reset")
+        return Reset()
+
+    def _read_quit(self, argument: bytes) -> Event:
+        _none(argument)
+        self._say(221, "2.0.0", "bye")
+        self._close()
+        return Quit()
+
+    def _read_noop(self, _argument: bytes) -> None:
+        self._say(250, "2.0.0", "ok")
+
+    def _read_vrfy(self, _argument: bytes) -> None:
+        self._say(252, "2.1.5", "send some mail, it will be tried")  # RFC 5321 section 3.5.3
+
+    def _read_help(self, _argument: bytes) -> None:
+        self._say(214, "2.0.0", "RFC 5321 and RFC 2033")
+
+    # content
+
+    def _content(self) -> Event | None:
+        content, limit = self._unstuffer, self.limits.size
+        while not content.complete:
+            data, self._at = content.read(self._buffer, self._at)
+            self._size += len(data)
+            if data and not (limit and self._size > limit):
+                return Content(data)
+            if not data and not content.complete:
+                return None
+        self._errors = 0
+        self._owe(Stage.FINAL, 1 if self.smtp else self._accepted)
+        return EndOfContent(self._size, self.owed_replies, too_big=bool(limit) and self._size > limit)
+
+
+def _none(argument: bytes) -> None:
+    if argument:
+        raise Refused(501, "5.5.4", "this command has no argument")
+
+
+_HELLOS = frozenset({b"LHLO", b"EHLO", b"HELO"})
+_READERS: dict[bytes, Callable[[Server, bytes], Event | None]] = {
+    b"LHLO": Server._read_hello,
+    b"EHLO": Server._read_hello,
+    b"HELO": Server._read_helo,
+    b"MAIL": Server._read_mail,
+    b"RCPT": Server._read_rcpt,
+    b"DATA": Server._read_data,
+    b"RSET": Server._read_rset,
+    b"QUIT": Server._read_quit,
+    b"NOOP": Server._read_noop,
+    b"VRFY": Server._read_vrfy,
+    b"HELP": Server._read_help,
+}

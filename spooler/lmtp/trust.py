@@ -1,0 +1,124 @@
+"""What is known of one destination, shared by all its sessions: may replies run behind one another?
+
+In LMTP the number of replies to an end-of-data is the number of accepted recipients (RFC 2033 section
+4.2), and servers get it wrong. A client that has sent the next command already would then read that
+command's "250" as a recipient's, and lose mail. So a destination starts on probation: nothing is
+sent behind an end-of-data before it has answered one recipient's worth of final replies (then one
+recipient is trusted), and two (then any number is).
+
+Probation also learns the *marker*: the enhanced code of the reply to MAIL ("2.1.0" nearly
+everywhere), if that code was seen in no other slot. From then on it must stand in every positive
+reply to MAIL and in no other, and each MAIL slot proves that all replies before it were where they
+belong. Without such a code, the 354 in its own slot proves the same.
+
+On any doubt the destination falls back to the next simpler mode and stays there as long as this
+object lives. A session that is lost, by nobody's fault, while replies of it wait for their proof is a
+setback: those recipients are uncertain, so the next probation is twice as long. A server that hangs
+up after each message would else cost a second copy of every other one.
+
+Nothing here does I/O, locks or waits.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spooler.lmtp.transaction import Transaction
+    from spooler.reply import Reply
+
+_LONGEST_PROBATION = 1 << 10  # transactions
+
+
+class Mode(IntEnum):
+    """How transactions may follow one another; a lower one is simpler."""
+
+    LOCKSTEP = 0
+    """Each command waits for the reply to the one before."""
+    PIPELINED = 1
+    """MAIL, RCPT and DATA in one write; the next envelope may share one with the body."""
+    CHUNKED = 2
+    """BDAT: whole transactions back to back."""
+
+
+class Trust:
+    """Mutable; `marker`, `mode`, `single_recipient`, `doubts` and `last_doubt` are for reading."""
+
+    __slots__ = (
+        "_elsewhere",
+        "_mail",
+        "_marker_failed",
+        "_probation",
+        "_several",
+        "_some",
+        "doubts",
+        "last_doubt",
+        "marker",
+        "mode",
+        "single_recipient",
+    )
+
+    def __init__(self, mode: Mode = Mode.PIPELINED) -> None:
+        self.mode = mode
+        self.marker: str | None = None
+        self.single_recipient = False  # it gave too few final replies: one recipient a transaction
+        self.doubts = 0
+        self.last_doubt = ""
+        self._probation = 1  # clean transactions that it takes
+        self._some = 0  # clean transactions with one accepted recipient or more
+        self._several = 0  # with two or more
+        self._mail: set[str] = set()  # enhanced codes of positive replies to MAIL
+        self._elsewhere: set[str] = set()  # and to anything else
+        self._marker_failed = False
+
+    def may_overlap(self, recipients: int) -> bool:
+        """Whether commands may follow the end-of-data of a transaction with so many accepted ones."""
+        if self.mode < Mode.PIPELINED:
+            return False
+        return (self._several if recipients > 1 else self._some) >= self._probation
+
+    def learn(self, transaction: Transaction) -> None:
+        """Take a proven transaction whose end-of-data was followed by nothing before it was proven."""
+        accepted = len(transaction.accepted)
+        self._some += accepted > 0
+        self._several += accepted > 1
+        if transaction.mail is not None and transaction.mail.positive:
+            self._mail.add(transaction.mail.enhanced)
+        for reply in (*transaction.rcpt, *transaction.final):
+            if reply is not None and reply.positive:
+                self._elsewhere.add(reply.enhanced)
+        self._choose()
+
+    def learn_rset(self, reply: Reply) -> None:
+        """Take a positive reply to RSET."""
+        self._elsewhere.add(reply.enhanced)
+        self._choose()
+
+    def doubt(self, why: str) -> None:
+        """Fall back, and into probation again: replies could not be matched to commands."""
+        self.doubts += 1
+        self.last_doubt = why
+        if self.mode > Mode.LOCKSTEP:
+            self.mode = Mode(self.mode - 1)
+        self._some = self._several = 0
+
+    def setback(self) -> None:
+        """Begin a longer probation: a session was lost with replies that were not proven."""
+        self._probation = min(2 * self._probation, _LONGEST_PROBATION)
+        self._some = self._several = 0
+
+    def forget_marker(self) -> None:
+        """Never use it again: it stood in a foreign slot, so it may be no sign of MAIL after all."""
+        self._marker_failed = True
+        self.marker = None
+
+    def too_few(self) -> None:
+        """Remember that final replies were missing where several were due."""
+        self.single_recipient = True
+
+    def _choose(self) -> None:
+        """Find the marker: the one code that MAIL, and only MAIL, is answered with."""
+        only = next(iter(self._mail)) if len(self._mail) == 1 else ""
+        usable = only and only not in self._elsewhere and not self._marker_failed
+        self.marker = only if usable else None

@@ -1,0 +1,72 @@
+"""Targets and their idle sessions.
+
+Every change of the pool's state is one synchronous function that says what is to be closed; I/O
+stays outside. A session that has unread or unproven replies is never put back (it is not idle).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from spooler.lmtp.trust import Trust
+from spooler.policy.health import Health
+
+if TYPE_CHECKING:
+    from spooler.destination import Destination
+    from spooler.net.session import Session
+
+
+class Target:
+    """What is known of one destination, shared by all routes that lead there."""
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+        self.name = str(destination)
+        self.trust = Trust()
+        self.health = Health()
+        self.idle: deque[Session] = deque()
+
+    @property
+    def mode(self) -> str:
+        """How transactions are sent there, for logs."""
+        return self.trust.mode.name.lower()
+
+    def __repr__(self) -> str:
+        return f"<Target {self.name} {self.health!r} idle={len(self.idle)}>"
+
+
+class Pool:
+    """All targets of a worker, with an idle deque each."""
+
+    def __init__(self) -> None:
+        self._targets: dict[Destination, Target] = {}
+
+    def __repr__(self) -> str:
+        return f"<Pool {list(self._targets.values())}>"
+
+    def target(self, destination: Destination) -> Target:
+        """Return the one target of a destination."""
+        return self._targets.setdefault(destination, Target(destination))
+
+    def take(self, target: Target) -> Session | None:
+        """Take the session that was used last and is still good; what is not good is closed."""
+        while target.idle:
+            session = target.idle.pop()
+            if session.alive():
+                return session
+            session.close()
+        return None
+
+    def put(self, target: Target, session: Session, *, now: float) -> None:
+        """Keep a session for reuse; `now` in seconds of a monotonic clock."""
+        session.idle_since = now
+        target.idle.append(session)
+
+    def expire(self, *, now: float, idle: float) -> list[Session]:
+        """Remove and return the sessions that were idle for `idle` seconds or more."""
+        stale = []
+        for target in self._targets.values():
+            while target.idle and now - target.idle[0].idle_since >= idle:
+                stale.append(target.idle.popleft())
+        return stale

@@ -1,0 +1,278 @@
+"""A session: one connection that runs a pipeline of transactions for a source.
+
+One task drives it. The sans-IO client decides what may be sent and what a reply belongs to; this
+module moves the bytes, keeps the deadlines, and never waits to write without also reading, so that
+two full sides cannot wait for each other. A deadline runs per reply, from when it is the next one
+due (RFC 5321 section 4.5.3.2), so a peer that drips bytes gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from spooler.lmtp.capabilities import Capabilities
+from spooler.lmtp.client import Client, Event, Finished, GoAhead, Greeting, Ready, Refused, ServerClosing
+from spooler.lmtp.errors import RemoteProtocolError
+from spooler.net.transport import ConnectError, Transport, dial
+from spooler.reply import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from spooler.config import Timeouts
+    from spooler.destination import Destination
+    from spooler.lmtp.transaction import Transaction
+    from spooler.lmtp.trust import Trust
+
+
+class SessionLostError(Exception):
+    """The session ended with work undone; the message says why, for people."""
+
+    def __init__(self, why: str, stage: Stage) -> None:
+        super().__init__(why)
+        self.why = why
+        self.stage = stage
+
+
+class Source(Protocol):
+    """Where a session's transactions come from and their results go to."""
+
+    def next(self, session: Session) -> Transaction | None:
+        """Return the next transaction for this session, None if there is none now."""
+
+    def content(self, transaction: Transaction) -> bytes | AsyncGenerator[bytes, None]:
+        """Return the message: whole if it is small, else in chunks."""
+
+    def may_end(self) -> bool:
+        """Whether end-of-data may be sent now."""
+
+    def finished(self, transaction: Transaction) -> None:
+        """Take a transaction whose replies are all read and proven."""
+
+
+class Session:
+    """One open connection past LHLO; make it with `open_session`."""
+
+    def __init__(
+        self, *, transport: Transport, client: Client, destination: Destination, timeouts: Timeouts
+    ) -> None:
+        self.destination = destination
+        self.idle_since = 0.0
+        self.capabilities = Capabilities()
+        self._transport = transport
+        self._client = client
+        self._timeouts = timeouts
+        self._limits = _limits(timeouts)
+        self._events: deque[Event] = deque()
+        self._deadline = 0.0
+        self._deadline_for = -1
+
+    def __repr__(self) -> str:
+        return f"<Session {self.destination} {'idle' if self._client.idle else 'busy'}>"
+
+    def unfinished(self) -> list[Transaction]:
+        """Return what was begun and not finished, in order, after the session was lost."""
+        return self._client.unfinished()
+
+    def alive(self) -> bool:
+        """Whether a connection that was idle can be used again: nothing may have arrived."""
+        try:
+            return self._client.idle and self._transport.receive() is None
+        except OSError:
+            return False
+
+    async def greet(self, lhlo: str) -> None:
+        """Read the greeting and exchange LHLO; raises ConnectError."""
+        try:
+            while True:
+                await self._flush()
+                if not self._events:
+                    await self._listen()
+                while self._events:
+                    match self._events.popleft():
+                        case Greeting():
+                            self._client.lhlo(lhlo)
+                        case Ready(capabilities=capabilities):
+                            self.capabilities = capabilities
+                            return
+                        case Refused(stage=stage, reply=reply):
+                            raise ConnectError(f"refused at {stage}: {reply}")
+                        case ServerClosing(reply=reply):
+                            raise ConnectError(f"the server closes at once: {reply}")
+        except SessionLostError as lost:
+            raise ConnectError(lost.why) from None
+
+    async def run(self, source: Source) -> None:
+        """Run transactions until the source has none; raises SessionLostError."""
+        try:
+            await self._run(source)
+        except SessionLostError:
+            for event in self._events:
+                if isinstance(event, Finished):
+                    source.finished(event.transaction)
+            raise
+
+    async def _run(self, source: Source) -> None:
+        client = self._client
+        while True:
+            while client.can_begin:
+                transaction = source.next(self)
+                if transaction is None:
+                    break
+                client.begin(transaction)
+            await self._flush()
+            if not self._events:
+                if client.next_stage is not None:
+                    await self._listen()
+                elif client.idle:
+                    return
+                else:
+                    self._confirm_silence()
+            while self._events:
+                match self._events.popleft():
+                    case Finished(transaction=transaction):
+                        source.finished(transaction)
+                    case GoAhead(transaction=transaction):
+                        await self._send_content(transaction, source)
+                    case ServerClosing(reply=reply):
+                        raise SessionLostError(f"the server closes the connection: {reply}", Stage.CONNECT)
+
+    async def quit(self) -> None:
+        """Say QUIT where that is still possible, and close; never raises but when cancelled."""
+        try:
+            if self._client.idle:
+                with trio.move_on_after(self._timeouts.quit):
+                    self._client.quit()
+                    await self._flush()
+                    await self._transport.wait(write=False)
+        except (OSError, SessionLostError):
+            pass  # it is closed either way
+        finally:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Close without a word."""
+        self._transport.close()
+
+    async def _send_content(self, transaction: Transaction, source: Source) -> None:
+        content = source.content(transaction)
+        if isinstance(content, bytes):
+            self._client.body(content)
+        else:
+            async with aclosing(content):
+                async for chunk in content:
+                    self._client.body(chunk)
+                    await self._flush()
+        if not source.may_end():
+            raise SessionLostError("this worker may not send end-of-data now", Stage.BODY)
+        self._client.end_body()
+
+    async def _flush(self) -> None:
+        """Hand everything queued to the kernel, reading whatever arrives meanwhile."""
+        rest = memoryview(self._client.data_to_send())
+        while rest:
+            try:
+                taken = self._transport.send(rest)
+            except OSError as error:
+                self._last_words()
+                raise SessionLostError(
+                    f"the connection broke while sending: {_reason(error)}", self._stage()
+                ) from None
+            if taken:
+                self._client.sent(taken)
+                rest = rest[taken:]
+                continue
+            with trio.CancelScope(deadline=trio.current_time() + self._timeouts.block) as scope:
+                await self._transport.wait(write=True)
+            if scope.cancelled_caught:
+                raise SessionLostError(f"the server took no data for {self._timeouts.block:g} s", Stage.BODY)
+            self._read()
+
+    async def _listen(self) -> None:
+        """Wait for the reply that is due, at most until its deadline, and read what has come."""
+        stage = self._stage()
+        if self._deadline_for != self._client.replies_read:
+            self._deadline_for = self._client.replies_read
+            self._deadline = trio.current_time() + self._limits[stage]
+        with trio.CancelScope(deadline=self._deadline) as scope:
+            await self._transport.wait(write=False)
+        if scope.cancelled_caught:
+            self._events.extend(self._client.deadline_passed())
+            raise SessionLostError(f"no reply to {stage} within {self._limits[stage]:g} s", stage)
+        self._read()
+
+    def _read(self) -> None:
+        stage = self._stage()
+        try:
+            data = self._transport.receive()
+            if data:
+                self._events.extend(self._client.receive(data))
+                return
+        except RemoteProtocolError as error:
+            raise SessionLostError(f"protocol error at {stage}: {error}", stage) from None
+        except OSError as error:
+            raise SessionLostError(f"the connection broke at {stage}: {_reason(error)}", stage) from None
+        if data is not None:
+            self._events.extend(self._client.eof())
+            raise SessionLostError(f"the server closed the connection at {stage}", stage)
+
+    def _confirm_silence(self) -> None:
+        """Prove the last transaction: all replies are counted, and nothing more has come."""
+        try:
+            data = self._transport.receive()
+        except OSError:
+            data = b""
+        if data:
+            try:
+                self._events.extend(self._client.receive(data))
+            except RemoteProtocolError as error:
+                raise SessionLostError(f"a reply too many: {error}", Stage.FINAL) from None
+        else:
+            self._events.extend(self._client.silence_confirmed())
+
+    def _last_words(self) -> None:
+        """Read what the server said before it hung up: it may explain why."""
+        try:
+            data = self._transport.receive()
+            if data:
+                self._events.extend(self._client.receive(data))
+        except (OSError, RemoteProtocolError):
+            return
+
+    def _stage(self) -> Stage:
+        return self._client.next_stage or Stage.BODY
+
+
+async def open_session(*, destination: Destination, trust: Trust, lhlo: str, timeouts: Timeouts) -> Session:
+    """Connect, read the greeting and say LHLO; raises ConnectError."""
+    with trio.move_on_after(timeouts.connect) as scope:
+        transport = await dial(destination)
+    if scope.cancelled_caught:
+        raise ConnectError(f"no connection within {timeouts.connect:g} s")
+    session = Session(
+        transport=transport, client=Client(trust=trust), destination=destination, timeouts=timeouts
+    )
+    try:
+        await session.greet(lhlo)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _limits(timeouts: Timeouts) -> dict[Stage, float]:
+    """Seconds for the reply at each stage."""
+    limits: dict[Stage, float] = dict.fromkeys(Stage, timeouts.command)
+    limits[Stage.CONNECT] = timeouts.greeting
+    limits[Stage.DATA] = timeouts.data
+    limits[Stage.FINAL] = limits[Stage.BODY] = timeouts.final
+    limits[Stage.QUIT] = timeouts.quit
+    return limits
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

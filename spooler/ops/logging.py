@@ -1,0 +1,201 @@
+"""Log lines by structlog: for people on a terminal, JSON otherwise, always on standard error.
+
+One line per transaction and one per recipient that was not delivered. Lines are gathered and written
+together: a write per line would cost more than the line. `flush` runs several times a second, at
+every warning, and at exit. Whatever comes from outside is escaped.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+import structlog
+import trio
+
+from spooler.address import show
+from spooler.events import (
+    Doubt,
+    Event,
+    RouteDown,
+    RouteUp,
+    SessionEnded,
+    Settled,
+    SpoolTrouble,
+    TransactionEnded,
+    WorkerState,
+)
+from spooler.ident import format_id
+from spooler.result import Outcome, RecipientResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+FLUSH_EVERY = 0.1  # seconds
+TEXT_LIMIT = 500  # characters of a server's reply in a line
+
+
+class GatheringFile:
+    """A text file whose `write` gathers and whose lines go out together with `drain`."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lines: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Take a piece of a line."""
+        self._lines.append(text)
+
+    def flush(self) -> None:
+        """Do nothing: structlog asks for this after each line."""
+
+    def drain(self) -> None:
+        """Write what was gathered; a reader that has gone away is no reason to stop delivering."""
+        lines, self._lines = self._lines, []
+        try:
+            self._file.write("".join(lines))
+            self._file.flush()
+        except (OSError, ValueError):
+            return
+
+
+class EventLog:
+    """Subscribes to events and writes them as log lines."""
+
+    def __init__(self, *, file: TextIO | None = None, level: str = "info") -> None:
+        target = file or sys.stderr
+        self._gathering = GatheringFile(target)
+        terminal = target.isatty()
+        self._log = structlog.wrap_logger(
+            structlog.WriteLogger(self._gathering),  # type: ignore[arg-type]  # it needs write and flush alone
+            processors=_processors(terminal=terminal),
+            wrapper_class=structlog.make_filtering_bound_logger(
+                logging.getLevelNamesMapping()[level.upper()]
+            ),
+            cache_logger_on_first_use=True,
+        )
+        self._handlers: dict[type, Callable[..., None]] = {
+            TransactionEnded: self._transaction,
+            SessionEnded: self._session,
+            Doubt: self._doubt,
+            RouteDown: self._route_down,
+            RouteUp: self._route_up,
+            Settled: self._settled,
+            SpoolTrouble: self._spool_trouble,
+            WorkerState: self._worker,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """Take an event (see `spooler.events.Observe`)."""
+        self._handlers[type(event)](event)
+
+    def flush(self) -> None:
+        """Write the lines gathered so far."""
+        self._gathering.drain()
+
+    async def run(self) -> None:
+        """Flush regularly until cancelled, and once more then."""
+        try:
+            while True:
+                await trio.sleep(FLUSH_EVERY)
+                self.flush()
+        finally:
+            self.flush()
+
+    def _transaction(self, event: TransactionEnded) -> None:
+        queue_id = format_id(event.message_id)
+        delivered = 0
+        for result in event.results:
+            if result.outcome is Outcome.DELIVERED:
+                delivered += 1
+            else:
+                self._not_delivered(queue_id, result)
+        self._log.info(
+            "transaction",
+            id=queue_id,
+            sender=show(event.sender),
+            size=event.size,
+            route=event.route,
+            destination=event.destination,
+            mode=event.mode,
+            recipients=len(event.results),
+            delivered=delivered,
+            ms=event.took // 1000,
+        )
+
+    def _not_delivered(self, queue_id: str, result: RecipientResult) -> None:
+        self._log.warning(
+            "uncertain" if result.uncertain else result.outcome.value,
+            id=queue_id,
+            recipient=show(result.address, 254),
+            attempt=result.attempt,
+            stage=result.stage.value,
+            code=result.code,
+            enhanced=result.enhanced,
+            text=show(result.text, TEXT_LIMIT),
+            route=result.route,
+            destination=result.destination,
+            retry_at=_iso(result.due) if result.due else None,
+        )
+
+    def _session(self, event: SessionEnded) -> None:
+        self._log.warning(
+            "session lost", route=event.route, destination=event.destination, why=show(event.why, TEXT_LIMIT)
+        )
+
+    def _doubt(self, event: Doubt) -> None:
+        self._log.error(
+            "replies out of step",
+            destination=event.destination,
+            why=show(event.why, TEXT_LIMIT),
+            mode=event.mode,
+        )
+
+    def _route_down(self, event: RouteDown) -> None:
+        self._log.error(
+            "route down",
+            route=event.route,
+            why=show(event.why, TEXT_LIMIT),
+            retry_in=round(event.retry_in, 1),
+        )
+
+    def _route_up(self, event: RouteUp) -> None:
+        self._log.info("route up", route=event.route)
+
+    def _settled(self, event: Settled) -> None:
+        self._log.debug("settled", results=event.results, late=event.late, ms=event.took // 1000)
+
+    def _spool_trouble(self, event: SpoolTrouble) -> None:
+        self._log.error(
+            "spool trouble",
+            doing=event.doing,
+            why=show(event.why, TEXT_LIMIT),
+            retry_in=round(event.retry_in, 1),
+        )
+
+    def _worker(self, event: WorkerState) -> None:
+        self._log.info("worker", state=event.state, worker=format_id(event.worker), detail=event.detail)
+
+
+def _processors(*, terminal: bool) -> list[Processor]:
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if terminal:
+        return [*shared, structlog.dev.ConsoleRenderer(colors=True, pad_event_to=16)]
+    return [*shared, _json]
+
+
+def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return msgspec.json.encode(event).decode()
+
+
+def _iso(when: int) -> str:
+    import datetime as dt
+
+    return dt.datetime.fromtimestamp(when / 1_000_000, tz=dt.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,161 @@
+"""What a dialogue means for a recipient: every rule about success, failure and doubt is in this file.
+
+The rules, in the order in which they are asked (RFC 2033 section 4.2, RFC 5321 section 4.2, RFC 2920):
+
+1. A final reply in a proven slot decides: 2yz delivered, 4yz deferred, 5yz failed.
+2. Any byte of the end-of-data handed over and no proven final reply: uncertain. It may be delivered.
+3. A refusal at MAIL, RCPT or DATA decides: 4yz deferred, 5yz failed.
+4. Nothing said and nothing handed over: safe to repeat, once at once and on a fresh connection.
+
+A reply that only a desynchronised or unready server gives never fails a recipient: 503 (bad sequence)
+and 530 (authentication required) are temporary wherever they stand, and in a final slot, where 503 can
+not be in place, they leave the outcome uncertain.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from spooler.reply import Reply, Stage
+from spooler.result import Outcome
+
+_OUT_OF_PLACE = frozenset({503, 530})
+CONTENT_GONE = "the content is missing in the spool"
+
+
+class Then(Enum):
+    """What to do with the recipient now."""
+
+    SETTLE = "settle"
+    NEXT_TRANSACTION = "next transaction"
+    """Not an attempt: the transaction was full (RFC 5321 section 4.5.3.1.10)."""
+    FRESH_CONNECTION = "fresh connection"
+    """Nothing was handed over: repeat at once, one time per claim, else settle."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the dialogue showed about one recipient.
+
+    Replies are None where none was read. `handed_over`: any byte of the end-of-data was given to the
+    kernel. `envelope_provisional`, `final_provisional`: the replies in front of the 354, or the final
+    ones, could be another command's (the stream was never proven to be in step).
+    `crowded`: other recipients of the transaction were accepted. `fault` says how the session ended,
+    "" if it goes on, and `fault_stage` where.
+    """
+
+    mail: Reply | None = None
+    rcpt: Reply | None = None
+    data: Reply | None = None
+    final: Reply | None = None
+    handed_over: bool = False
+    envelope_provisional: bool = False
+    final_provisional: bool = False
+    crowded: bool = False
+    fault: str = ""
+    fault_stage: Stage = Stage.CONNECT
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """The decision: an outcome with its reason, and what comes next."""
+
+    outcome: Outcome
+    stage: Stage
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    uncertain: bool = False
+    then: Then = Then.SETTLE
+
+
+def judge(seen: Seen) -> Verdict:
+    """Decide what became of one recipient."""
+    if seen.final is not None and not seen.final_provisional:
+        return _of_final(seen.final)
+    if seen.handed_over and (seen.envelope_provisional or _accepted(seen)):
+        return _uncertain(seen)
+    if not seen.envelope_provisional:
+        if seen.mail is not None and not seen.mail.positive:
+            return _of_refusal(Stage.MAIL, seen.mail)
+        if seen.rcpt is not None and not seen.rcpt.positive:
+            return _of_rcpt(seen.rcpt, crowded=seen.crowded)
+        if seen.data is not None and not seen.data.go_ahead:
+            return _of_refusal(Stage.DATA, seen.data)
+    return Verdict(
+        Outcome.DEFERRED, seen.fault_stage, text=seen.fault or "no reply", then=Then.FRESH_CONNECTION
+    )
+
+
+def unfit(
+    *,
+    size: int,
+    eight_bit: bool,
+    utf8: bool,
+    size_limit: int | None,
+    takes_eight_bit: bool,
+    takes_utf8: bool,
+) -> Verdict | None:
+    """Refuse what the server announced it cannot take; nothing is rewritten to fit.
+
+    `size_limit` in bytes, None or 0 where none was announced (RFC 1870 section 4). Codes: RFC 3463
+    section 3.4 and 3.7, RFC 6531 section 3.5.
+    """
+    if utf8 and not takes_utf8:
+        return _local("5.6.7", "the server does not take SMTPUTF8, which the addresses need")
+    if eight_bit and not takes_eight_bit:
+        return _local("5.6.3", "the server does not take 8BITMIME, which the content needs")
+    if size_limit and size > size_limit:
+        return _local("5.3.4", f"the message of {size} bytes is over the server's limit of {size_limit}")
+    return None
+
+
+def unreachable(why: str) -> Verdict:
+    """Defer because no session could be had: never a failure of the recipient."""
+    return Verdict(Outcome.DEFERRED, Stage.CONNECT, text=why)
+
+
+def expired(why: str) -> Verdict:
+    """Give up a recipient whose time is over (RFC 3463: 4.4.7, delivery time expired)."""
+    return Verdict(Outcome.EXPIRED, Stage.LOCAL, enhanced="4.4.7", text=why)
+
+
+def _accepted(seen: Seen) -> bool:
+    return seen.rcpt is not None and seen.rcpt.positive
+
+
+def _of_final(reply: Reply) -> Verdict:
+    if reply.positive:
+        return Verdict(Outcome.DELIVERED, Stage.FINAL, reply.code, reply.enhanced, reply.text)
+    if reply.permanent and reply.code not in _OUT_OF_PLACE:
+        return Verdict(Outcome.FAILED, Stage.FINAL, reply.code, reply.enhanced, reply.text)
+    doubtful = not reply.temporary
+    return Verdict(Outcome.DEFERRED, Stage.FINAL, reply.code, reply.enhanced, reply.text, doubtful)
+
+
+def _uncertain(seen: Seen) -> Verdict:
+    why = seen.fault or "the replies could not be matched to the recipients"
+    return Verdict(
+        Outcome.DEFERRED,
+        Stage.FINAL,
+        text=f"{why}; end of data was sent, so it may be delivered already",
+        uncertain=True,
+    )
+
+
+def _of_rcpt(reply: Reply, *, crowded: bool) -> Verdict:
+    too_many = reply.enhanced == "4.5.3" or (reply.code == 452 and not reply.enhanced)
+    verdict = _of_refusal(Stage.RCPT, reply)
+    if crowded and too_many and verdict.outcome is Outcome.DEFERRED:
+        return msgspec.structs.replace(verdict, then=Then.NEXT_TRANSACTION)
+    return verdict
+
+
+def _of_refusal(stage: Stage, reply: Reply) -> Verdict:
+    fails = reply.permanent and reply.code not in _OUT_OF_PLACE
+    outcome = Outcome.FAILED if fails else Outcome.DEFERRED
+    return Verdict(outcome, stage, reply.code, reply.enhanced, reply.text)
+
+
+def _local(enhanced: str, text: str) -> Verdict:
+    return Verdict(Outcome.FAILED, Stage.LOCAL, enhanced=enhanced, text=text)

@@ -1,0 +1,54 @@
+"""Whether a destination or a route takes mail, and when to look again if not.
+
+Down means that connecting, greeting or LHLO failed. While down it is probed with growing, jittered
+pauses; the first success opens it at once. Times are seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
+
+FIRST_PAUSE = 1.0  # seconds before the first probe of what just failed
+LONGEST_PAUSE = 60.0  # seconds; a store that is back is found within a minute
+
+
+class Health:
+    """Counts failures in a row; mutable, one per destination or route."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.proven = False
+        """Whether it worked since it last failed."""
+        self.retry_at = 0.0
+
+    def __repr__(self) -> str:
+        state = "proven" if self.proven else f"down after {self.failures}" if self.failures else "unknown"
+        return f"<Health {state}>"
+
+    @property
+    def down(self) -> bool:
+        """Whether the last thing known of it is a failure."""
+        return self.failures > 0
+
+    def may_try(self, now: float) -> bool:
+        """Whether it is not down, or due for a probe."""
+        return self.failures == 0 or now >= self.retry_at
+
+    def failed(self, now: float, rng: random.Random) -> float:
+        """Note a failure; return the pause until the next probe, in seconds."""
+        self.proven = False
+        self.failures += 1
+        longest = min(FIRST_PAUSE * 2 ** min(self.failures - 1, 16), LONGEST_PAUSE)
+        pause = rng.uniform(longest / 2, longest)
+        self.retry_at = now + pause
+        return pause
+
+    def worked(self) -> bool:
+        """Note a success; return whether it was down before."""
+        was_down = self.down
+        self.failures = 0
+        self.proven = True
+        return was_down

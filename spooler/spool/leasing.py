@@ -1,0 +1,278 @@
+"""Workers and their leases: register, beat, claim, release, rescue.
+
+Not every claim needs to be on disk before it is acted upon. On SQLite a claim is committed without fsync:
+losing it takes a power cut, which also ends the worker that claimed, on the same machine. Its lease is
+then simply not there, as after a rescue, and nothing later is there either, for the log loses only its
+end. What that worker had already settled was synced, its own claim with it. On Postgres the database may
+lose power while the worker goes on to deliver, so a claim is as durable as anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spooler.claim import Claim, Want
+from spooler.envelope import Priority
+from spooler.errors import TryAgainError
+from spooler.records import State, WorkerRow
+from spooler.spool import sql
+from spooler.spool.statements import leasing as st
+from spooler.spool.tallies import Deltas, slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from spooler.ident import IdMaker
+    from spooler.spool.connect import Database
+
+Key = tuple[int, int]  # message_id, n
+
+RESCUE_BATCH = 1000  # recipients in a transaction
+SHARE = 8  # a lower class that has something due gets at least 1/SHARE of a claim
+_CLAIMS = msgspec.json.Decoder(list[Claim], strict=False)  # SQLite's JSON says 0 and 1 for false and true
+
+
+class Leases:
+    """What one store knows of its workers' leases."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._mutex = threading.Lock()
+        self._owed: dict[tuple[str, int], int] = {}  # (route, priority) -> eighths of a recipient
+        self._held: dict[int, int] = {}  # worker -> how many it holds, or more
+        self._doubtful: dict[int, list[Key]] = {}  # worker -> claims whose commit was not acknowledged
+
+    def register(self, ids: IdMaker, *, host: str, pid: int, now: int) -> int:
+        """Add a worker; returns its id, which is never used again."""
+        worker = ids.make(now)
+        self._db.write(lambda conn: sql.run(conn, st.ADD_WORKER, id=worker, host=host, pid=pid, now=now))
+        self._held[worker] = 0
+        return worker
+
+    def beat(self, worker: int, *, now: int) -> bool:
+        """Renew all leases of a worker; False if it was declared dead."""
+        # a beat that is lost in a power cut is of a worker that is lost with it
+        return self._db.write(
+            lambda conn: sql.change(conn, st.BEAT, worker=worker, now=now) == 1, durable=False
+        )
+
+    def workers(self) -> list[WorkerRow]:
+        """Return all workers that are registered, dead ones included until they are rescued."""
+        names = WorkerRow.__struct_fields__
+        return self._db.read(
+            lambda conn: [
+                WorkerRow(**dict(zip(names, row, strict=True))) for row in sql.run(conn, st.WORKERS)
+            ]
+        )
+
+    def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:
+        """Take due recipients under the lease of `worker`."""
+        self._settle_doubts(worker)
+        claims, owed = self._db.write(
+            lambda conn: self._claim(conn, worker, wants, now),
+            durable=False,
+            in_doubt=lambda result: self._doubtful.setdefault(worker, []).extend(_keys(result[0])),
+        )
+        self._owed = owed
+        self._hold(worker, sum(len(claim.recipients) for claim in claims))
+        return claims
+
+    def _claim(
+        self, conn: Connection, worker: int, wants: Sequence[Want], now: int
+    ) -> tuple[list[Claim], dict[tuple[str, int], int]]:
+        if sql.run(conn, st.WORKER_LIVES, worker=worker).first() is None:
+            raise TryAgainError(
+                "this worker was declared dead", hint="its recipients were taken over; start again"
+            )
+        owed = dict(self._owed)
+        deltas = Deltas()
+        claims: list[Claim] = []
+        take = _take_sqlite if conn.dialect.name == "sqlite" else _take_postgres
+        for want in wants:
+            for priority, limit in _shares(conn, want, now, owed):
+                taken = take(conn, worker, route=want.route, priority=priority, now=now, limit=limit)
+                _count(deltas, want.route, taken)
+                claims += taken
+        deltas.apply(conn, worker)
+        return claims, owed
+
+    def _settle_doubts(self, worker: int) -> None:
+        """Give back what was claimed by a commit that was not acknowledged, if it happened."""
+        doubtful = self._doubtful.get(worker)
+        if doubtful:
+            self.release(worker, doubtful)
+            del self._doubtful[worker]
+
+    def release(self, worker: int, keys: Sequence[Key]) -> int:
+        """Give back recipients that were not tried; returns how many still were this worker's."""
+        if not keys:
+            return 0
+
+        def work(conn: Connection) -> int:
+            return sum(
+                _unlease(conn, worker, page, partial(sql.run, conn, st.RELEASE, page, worker=worker))
+                for page in sql.pages(st.RELEASE, list(dict.fromkeys(keys)))
+            )
+
+        released = self._db.write(work)
+        self.settled(worker, released)
+        return released
+
+    def settled(self, worker: int, count: int) -> None:
+        """So many leases of a worker are over."""
+        self._hold(worker, -count)
+
+    def _hold(self, worker: int, change: int) -> None:
+        with self._mutex:  # threads claim and settle at once
+            if worker in self._held:
+                self._held[worker] += change
+
+    def unregister(self, worker: int, *, now: int) -> None:
+        """Remove a worker that is done; anything it still holds is released."""
+        self._settle_doubts(worker)
+        self._db.write(lambda conn: sql.run(conn, st.FENCE, worker=worker, now=now))
+        if self._held.get(worker, 1) > 0:
+            for keys in iter(lambda: self._next_leased(worker, (0, -1)), []):
+                self.release(worker, keys)
+        self._remove(worker)
+
+    def rescue(self, worker: int, *, now: int, due: int, uncertain: bool, text: str) -> int:
+        """Take a dead worker's recipients from it; returns how many there were."""
+        # first nothing more can be claimed for it, then what it holds is looked for
+        fenced = self._db.write(lambda conn: sql.change(conn, st.FENCE, worker=worker, now=now))
+        if not fenced:
+            return 0  # rescued already: a worker's row goes last
+        rescued = 0
+        last = (0, -1)
+        while keys := self._next_leased(worker, last):
+            last = keys[-1]
+            rescued += self._db.write(
+                partial(_rescue, worker=worker, keys=keys, now=now, due=due, uncertain=uncertain, text=text)
+            )
+        self._remove(worker)
+        return rescued
+
+    def _next_leased(self, worker: int, after: Key) -> list[Key]:
+        return self._db.read(
+            lambda conn: [
+                (row[0], row[1])
+                for row in sql.run(
+                    conn, st.NEXT_LEASED, worker=worker, message_id=after[0], n=after[1], limit=RESCUE_BATCH
+                )
+            ]
+        )
+
+    def _remove(self, worker: int) -> None:
+        def work(conn: Connection) -> None:
+            sql.run(conn, st.FOLD_TALLIES, worker=worker, slot=slot())
+            sql.run(conn, st.REMOVE_TALLIES, worker=worker)
+            sql.run(conn, st.REMOVE_WORKER, worker=worker)
+
+        self._db.write(work)
+        self._held.pop(worker, None)
+        self._doubtful.pop(worker, None)
+
+
+def _shares(
+    conn: Connection, want: Want, now: int, owed: dict[tuple[str, int], int]
+) -> list[tuple[Priority, int]]:
+    """Divide a want among the classes: urgent first, but each that has something due gets its share.
+
+    What is less than a whole recipient is owed to the class until the next claim (`owed`, changed here), so
+    that nobody starves where little is wanted at a time.
+    """
+    counts = sql.run(conn, st.COUNT_DUE, route=want.route, now=now, limit=want.limit).one()
+    due = dict(zip(Priority, counts, strict=True))
+    waiting = [priority for priority in Priority if due[priority]]
+    for priority in Priority:
+        if priority not in waiting:
+            owed.pop((want.route, priority), None)
+    if len(waiting) <= 1:
+        return [(priority, due[priority]) for priority in waiting]
+    reserved = {}
+    free = want.limit
+    for priority in waiting[1:]:
+        credit = min(owed.get((want.route, priority), 0) + want.limit, SHARE * want.limit)
+        reserved[priority] = min(credit // SHARE, due[priority], free)
+        owed[want.route, priority] = credit - reserved[priority] * SHARE
+        free -= reserved[priority]
+    shares = []
+    for priority in waiting:
+        extra = min(free, due[priority] - reserved.get(priority, 0))
+        free -= extra
+        shares.append((priority, reserved.get(priority, 0) + extra))
+    return [(priority, limit) for priority, limit in shares if limit]
+
+
+def _take_sqlite(
+    conn: Connection, worker: int, *, route: str, priority: Priority, now: int, limit: int
+) -> list[Claim]:
+    which = {"route": route, "priority": priority.value, "now": now, "limit": limit}
+    claims = _CLAIMS.decode(sql.run(conn, st.LOOK_AT_DUE, **which).scalar_one())
+    taken = sql.change(conn, st.TAKE_DUE, worker=worker, **which)
+    if taken != sum(len(claim.recipients) for claim in claims):
+        raise AssertionError("a claim took other recipients than it looked at")
+    return claims
+
+
+def _take_postgres(
+    conn: Connection, worker: int, *, route: str, priority: Priority, now: int, limit: int
+) -> list[Claim]:
+    found = sql.run(
+        conn, st.CLAIM, worker=worker, route=route, priority=priority.value, now=now, limit=limit
+    ).scalar_one()
+    return _CLAIMS.decode(found) if found else []
+
+
+def _count(deltas: Deltas, route: str, claims: Sequence[Claim]) -> None:
+    total = sum(len(claim.recipients) for claim in claims)
+    if not total:
+        return
+    new = sum(not recipient.attempts for claim in claims for recipient in claim.recipients)
+    deltas.move(route, State.WAITING.value, State.ACTIVE.value, new)
+    deltas.move(route, State.DEFERRED.value, State.ACTIVE.value, total - new)
+
+
+def _keys(claims: Sequence[Claim]) -> list[Key]:
+    return [(claim.message_id, recipient.n) for claim in claims for recipient in claim.recipients]
+
+
+def _unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callable[[], object]) -> int:
+    """Do `change`, which takes the lease of `worker` off these rows, and count it; returns how many."""
+    deltas = Deltas()
+    total = 0
+    for route, state, count in sql.run(conn, st.LEASED_STATES, keys, worker=worker).all():
+        deltas.move(route, State.ACTIVE.value, state, count)
+        total += count
+    if total:
+        change()
+        deltas.apply(conn, worker)
+    return total
+
+
+def _rescue(
+    conn: Connection, *, worker: int, keys: Sequence[Key], now: int, due: int, uncertain: bool, text: str
+) -> int:
+    if not uncertain:
+        return _unlease(
+            conn, worker, keys, partial(sql.run, conn, st.RESCUE_SAFE, keys, worker=worker, due=due)
+        )
+    deltas = Deltas()
+    total = 0
+    for route, state, count in sql.run(conn, st.LEASED_STATES, keys, worker=worker).all():
+        # an uncertain attempt is an attempt
+        held = state == State.HELD.value
+        deltas.move(route, State.ACTIVE.value, state if held else State.DEFERRED.value, count)
+        deltas[route, State.DEFERRALS.value] += count
+        total += count
+    if total:
+        sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text)
+        sql.run(conn, st.RESCUE_UNCERTAIN, keys, worker=worker, due=due, text=text)
+        deltas.apply(conn, slot())
+    return total

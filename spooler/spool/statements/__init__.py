@@ -1,0 +1,1 @@
+"""Every statement of the spool but the filtered lists, named; by concern."""

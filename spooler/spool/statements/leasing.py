@@ -1,0 +1,141 @@
+"""Statements of workers and their leases.
+
+A claim on SQLite is a look and an update inside BEGIN IMMEDIATE, where nobody can come between; the look
+comes back as one row of JSON, for each row more would cost a hand-over of the interpreter lock. On
+Postgres it is one statement.
+"""
+
+from __future__ import annotations
+
+from spooler.envelope import Priority
+from spooler.spool.sql import Statement
+from spooler.spool.statements.shared import KEYS, STATE_UNLEASED
+
+ADD_WORKER = Statement(
+    "INSERT INTO worker (id, host, pid, started, beat, beat_at) VALUES (:id, :host, :pid, :now, 0, :now)"
+)
+BEAT = Statement("UPDATE worker SET beat = beat + 1, beat_at = :now WHERE id = :worker AND fenced IS NULL")
+WORKERS = Statement("SELECT id, host, pid, started, beat, beat_at FROM worker ORDER BY id")
+# shared: who fences this worker waits until the claim is committed, and then finds it
+WORKER_LIVES = Statement("SELECT 1 FROM worker WHERE id = :worker AND fenced IS NULL {share}")
+FENCE = Statement("UPDATE worker SET fenced = coalesce(fenced, :now) WHERE id = :worker")
+REMOVE_WORKER = Statement("DELETE FROM worker WHERE id = :worker")
+FOLD_TALLIES = Statement(
+    """
+    INSERT INTO tally (writer, route, state, count)
+    SELECT :slot, route, state, count FROM tally WHERE writer = :worker ORDER BY route, state
+    ON CONFLICT (writer, route, state) DO UPDATE SET count = tally.count + excluded.count
+    """
+)
+REMOVE_TALLIES = Statement("DELETE FROM tally WHERE writer = :worker")
+
+_DUE = """
+    SELECT r.message_id, r.n FROM recipient r
+    WHERE r.route = :route AND r.priority = :priority AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :now
+    ORDER BY r.due, r.message_id, r.n LIMIT :limit
+    """
+# how many are due of each class, up to a limit
+COUNT_DUE = Statement(
+    "SELECT "
+    + ", ".join(
+        "(SELECT count(*) FROM ("
+        + _DUE.replace(":priority", str(priority.value))
+        + f") AS d{priority.value})"
+        for priority in Priority
+    )
+)
+
+# an array a message, in the order of `spooler.claim.Claim`'s fields
+LOOK_AT_DUE = Statement(
+    f"""
+    SELECT json_group_array(json(one)) FROM (
+        SELECT json_array(m.id, :route, m.sender, m.content, m.size, m.body, m.smtputf8, m.envid, m.ret,
+            m.created, m.expires,
+            json_group_array(json_array(r.n, r.address, r.attempts, r.claims + 1, r.due, r.notify, r.orcpt))
+        ) AS one
+        FROM ({_DUE}) AS d
+        CROSS JOIN recipient r ON r.message_id = d.message_id AND r.n = d.n
+        CROSS JOIN message m ON m.id = d.message_id
+        GROUP BY m.id)
+    """  # noqa: S608  # our own texts only
+)
+TAKE_DUE = Statement(
+    f"""
+    UPDATE recipient SET lease = :worker, claims = claims + 1
+    WHERE (message_id, n) IN ({_DUE})
+    """  # noqa: S608  # our own texts only
+)
+CLAIM = Statement(
+    "",
+    postgres=f"""
+    WITH d AS MATERIALIZED ({_DUE} FOR UPDATE SKIP LOCKED),
+    taken AS (
+        UPDATE recipient r SET lease = :worker, claims = r.claims + 1
+        FROM d WHERE r.message_id = d.message_id AND r.n = d.n
+        RETURNING r.message_id, r.n, r.address, r.attempts, r.claims, r.due, r.notify, r.orcpt)
+    SELECT CAST(json_agg(one) AS text) FROM (
+        SELECT json_build_array(m.id, CAST(:route AS text), m.sender, m.content, m.size, m.body, m.smtputf8,
+            m.envid, m.ret, m.created, m.expires,
+            json_agg(json_build_array(t.n, t.address, t.attempts, t.claims, t.due, t.notify, t.orcpt))
+        ) AS one
+        FROM taken t JOIN message m ON m.id = t.message_id
+        GROUP BY m.id) AS grouped
+    """,  # noqa: S608  # our own texts only
+)
+
+# FOR UPDATE also waits for a commit in flight, of which nobody knows the fate yet
+LEASED_STATES = Statement(
+    f"""
+    WITH {{b}}
+    SELECT route, state, count(*) FROM (
+        SELECT r.route, {STATE_UNLEASED} AS state, r.lease
+        FROM b CROSS JOIN recipient r WHERE r.message_id = b.message_id AND r.n = b.n {{lock}}) AS l
+    WHERE lease = :worker GROUP BY route, state
+    """,  # noqa: S608  # our own texts only
+    KEYS,
+)
+RELEASE = Statement(
+    """
+    WITH {b}
+    UPDATE recipient SET lease = NULL, claims = claims - 1
+    WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
+    """,
+    KEYS,
+)
+# no index on leases: every claim and every settling would pay for what is needed after a crash only
+NEXT_LEASED = Statement(
+    """
+    SELECT message_id, n FROM recipient
+    WHERE lease = :worker AND (message_id, n) > (:message_id, :n) ORDER BY message_id, n LIMIT :limit
+    """
+)
+RESCUE_SAFE = Statement(
+    """
+    WITH {b}
+    UPDATE recipient SET lease = NULL, due = :due
+    WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
+    """,
+    KEYS,
+)
+RECORD_UNCERTAIN = Statement(
+    """
+    WITH {b}
+    INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
+        code, enhanced, text, destination, waited, took)
+    SELECT r.message_id, r.n, :now, :worker, r.address, r.route, r.attempts + 1, 'deferred', TRUE, FALSE,
+        'final', 0, '', :text, '', 0, 0
+    FROM b CROSS JOIN recipient r
+    WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker
+    ON CONFLICT DO NOTHING
+    """,
+    KEYS,
+)
+RESCUE_UNCERTAIN = Statement(
+    """
+    WITH {b}
+    UPDATE recipient SET lease = NULL, due = :due, attempts = attempts + 1, may_be_delivered = TRUE,
+        stage = 'final', code = 0, enhanced = '', text = :text
+    WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
+    """,
+    KEYS,
+)

@@ -1,0 +1,31 @@
+"""Statements that only look: counts, one message, the ledger."""
+
+from __future__ import annotations
+
+from spooler.envelope import Priority
+from spooler.records import LedgerEntry, MessageInfo
+from spooler.spool.sql import Statement
+
+STATS = Statement(
+    """
+    SELECT route, state, CAST(sum(count) AS bigint) FROM tally GROUP BY route, state
+    HAVING sum(count) <> 0 ORDER BY route, state
+    """
+)
+# the first entry of the index for each class
+NEXT_DUE = Statement(
+    "SELECT "
+    + ", ".join(
+        f"""(SELECT r.due FROM recipient r WHERE r.route = :route AND r.priority = {priority.value}
+            AND r.hold IS NULL AND r.lease IS NULL ORDER BY r.due LIMIT 1)"""  # noqa: S608  # our own texts only
+        for priority in Priority
+    )
+)
+MESSAGE = Statement(
+    f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id"  # noqa: S608  # ours
+)
+_LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"  # noqa: S608  # our own texts only
+LEDGER_OF = Statement(f"{_LEDGER} WHERE message_id = :message_id ORDER BY at, n")
+LEDGER_FOR = Statement(
+    f"{_LEDGER} WHERE lower(address) = lower(:address) ORDER BY at DESC, message_id DESC, n DESC LIMIT :limit"
+)

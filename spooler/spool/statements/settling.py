@@ -1,0 +1,124 @@
+"""Statements that make results durable, and those that end what is over its time."""
+
+from __future__ import annotations
+
+from spooler.spool.sql import Statement
+from spooler.spool.statements.shared import KEYS, STATE
+
+END = Statement(
+    """
+    WITH {b}
+    DELETE FROM recipient WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
+    """,
+    KEYS,
+    postgres="""
+    WITH {b}
+    DELETE FROM recipient r USING b WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker
+    """,
+)
+# an attempt that is recorded already changes nothing, even if the same worker claimed the recipient again
+DEFER = Statement(
+    """
+    WITH {b}
+    UPDATE recipient AS r SET lease = NULL, due = b.due, attempts = b.attempt,
+        may_be_delivered = r.may_be_delivered OR b.uncertain,
+        stage = b.stage, code = b.code, enhanced = b.enhanced, text = b.text
+    FROM b WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker AND r.attempts < b.attempt
+        AND r.hold IS NULL
+    """,
+    (
+        *KEYS,
+        "due bigint",
+        "attempt integer",
+        "uncertain boolean",
+        "stage text",
+        "code integer",
+        "enhanced text",
+        "text text",
+    ),
+)
+# of those that a person held while they were on their way
+DEFER_HELD = Statement(DEFER.text.replace("AND r.hold IS NULL", "AND r.hold IS NOT NULL"), DEFER.columns)
+RECORD = Statement(
+    """
+    WITH {b}
+    INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
+        code, enhanced, text, destination, waited, took)
+    SELECT b.message_id, b.n, b.at, :worker, b.address, b.route, b.attempt, b.outcome, b.uncertain, b.late, b.stage,
+        b.code, b.enhanced, b.text, b.destination, b.waited, b.took
+    FROM b WHERE b.message_id > 0
+    ON CONFLICT DO NOTHING
+    """,
+    (
+        *KEYS,
+        "at bigint",
+        "address text",
+        "route text",
+        "attempt integer",
+        "outcome text",
+        "uncertain boolean",
+        "late boolean",
+        "stage text",
+        "code integer",
+        "enhanced text",
+        "text text",
+        "destination text",
+        "waited bigint",
+        "took bigint",
+    ),
+)
+# what stands of the recipients of a batch, when not all is as the worker left it
+STANDING = Statement(
+    f"""
+    WITH {{b}}
+    SELECT r.message_id, r.n, r.lease, r.attempts, r.hold, r.route, {STATE} AS state
+    FROM b CROSS JOIN recipient r WHERE r.message_id = b.message_id AND r.n = b.n {{lock}}
+    """,  # noqa: S608  # our own texts only
+    KEYS,
+)
+RECORDED = Statement(
+    """
+    WITH {b}
+    SELECT a.message_id, a.n, a.at FROM b CROSS JOIN attempt a
+    WHERE a.message_id = b.message_id AND a.n = b.n AND a.at = b.at AND a.worker = :worker
+    """,
+    (*KEYS, "at bigint"),
+)
+REMOVE = Statement(
+    """
+    WITH {b}
+    DELETE FROM recipient WHERE (message_id, n) IN (SELECT message_id, n FROM b)
+    """,
+    KEYS,
+    postgres="""
+    WITH {b}
+    DELETE FROM recipient r USING b WHERE r.message_id = b.message_id AND r.n = b.n
+    """,
+)
+
+_OPEN = (
+    """EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = p.id AND r.hold IS NULL AND r.lease IS NULL)"""
+)
+# messages in the order in which they go over their time: those with something open, and the last of the page
+OVERDUE = Statement(
+    f"""
+    WITH page AS (
+        SELECT id, expires FROM message WHERE (expires, id) > (:expires, :id) AND expires <= :now
+        ORDER BY expires, id LIMIT :limit)
+    SELECT p.expires, p.id, {_OPEN} AS open FROM page p
+    WHERE {_OPEN} OR (p.expires, p.id) = (SELECT l.expires, l.id FROM page l ORDER BY 1 DESC, 2 DESC LIMIT 1)
+    ORDER BY 1, 2
+    """  # noqa: S608  # our own texts only
+)
+# `route` "" is any
+OVERDUE_RECIPIENTS = Statement(
+    f"""
+    WITH {{b}}
+    SELECT r.message_id, r.n, r.address, r.route, r.attempts, r.due, {STATE} AS state
+    FROM b CROSS JOIN recipient r
+    WHERE r.message_id = b.message_id AND (b.route = '' OR r.route = b.route)
+        AND r.hold IS NULL AND r.lease IS NULL
+    LIMIT :limit {{lock}}
+    """,  # noqa: S608  # our own texts only
+    ("message_id bigint", "route text"),
+)

@@ -1,0 +1,199 @@
+"""The spool as one object: everything that can be done with it, synchronously.
+
+One thread at a time on SQLite (others wait), several on Postgres. All times are µs UTC and come from the
+caller: the store reads no clock. Whatever goes wrong outside is raised as SpoolerError.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from spooler.ident import IdMaker, format_id
+from spooler.records import (
+    LedgerEntry,
+    MessageInfo,
+    QueuedRecipient,
+    QueueFilter,
+    SettleReport,
+    TallyRow,
+    WorkerRow,
+)
+from spooler.result import Outcome
+from spooler.spool import intake, looking, settling, upkeep
+from spooler.spool.connect import Database, connect
+from spooler.spool.leasing import Leases
+from spooler.spool.place import parse_place
+from spooler.spool.standing import check_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from spooler.claim import Claim, Want
+    from spooler.envelope import Enqueued, ImportIdentity, NewMessage
+    from spooler.result import RecipientResult
+
+
+class Store:
+    """An open spool; `uuid` is its identity, which journals carry. Also a context manager."""
+
+    def __init__(self, db: Database, *, uuid: str, id_maker: IdMaker | None = None) -> None:
+        self.uuid = uuid
+        self._db = db
+        self._ids = id_maker or IdMaker()
+        self._leases = Leases(db)
+        self._chores = upkeep.Chores(db)
+
+    @classmethod
+    def open(cls, url: str, *, id_maker: IdMaker | None = None) -> Self:
+        """Open a spool that exists and has this program's schema."""
+        db = connect(parse_place(url))
+        try:
+            uuid = check_schema(db)
+        except BaseException:
+            db.abandon()
+            raise
+        return cls(db, uuid=uuid, id_maker=id_maker)
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether several threads may use it at a time."""
+        return self._db.is_postgres
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # intake
+
+    def store_chunks(self, chunks: Iterable[bytes], *, now: int) -> int:
+        """Stream a large content in, chunks of at most CHUNK_SIZE; returns its id for `Content.stored`."""
+        return intake.store_chunks(self._db, self._ids, chunks, now=now)
+
+    def enqueue(self, messages: Sequence[NewMessage], *, now: int) -> list[Enqueued]:
+        """Put messages in, all or none, in one transaction that is on disk when this returns.
+
+        Recipients are numbered from 0 in the order given. Raises DataError for what cannot be stored.
+        """
+        return intake.enqueue(self._db, self._ids, messages, now=now)
+
+    def imported(self, identities: Sequence[ImportIdentity]) -> set[ImportIdentity]:
+        """Which of these were imported before."""
+        return intake.imported(self._db, identities)
+
+    # workers
+
+    def register(self, *, host: str, pid: int, now: int) -> int:
+        """Add a worker; returns its id."""
+        return self._leases.register(self._ids, host=host, pid=pid, now=now)
+
+    def beat(self, worker: int, *, now: int) -> bool:
+        """Renew all leases of a worker; False if it was declared dead."""
+        return self._leases.beat(worker, now=now)
+
+    def workers(self) -> list[WorkerRow]:
+        """Return the workers, and those not yet rescued."""
+        return self._leases.workers()
+
+    def unregister(self, worker: int, *, now: int) -> None:
+        """Remove a worker that is done; anything it still holds is released."""
+        self._leases.unregister(worker, now=now)
+
+    def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int:
+        """Take a dead worker's recipients from it, and make them due; returns how many.
+
+        `uncertain`: any of them may have been delivered already; each gets a ledger row that says so.
+        """
+        text = f"worker {format_id(worker)} stopped before it recorded a result"
+        return self._leases.rescue(worker, now=now, due=due, uncertain=uncertain, text=text)
+
+    # delivery
+
+    def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:
+        """Take due recipients under the lease of `worker`, urgent ones first; see `spooler.spool.leasing`.
+
+        Those over their time are among them. Raises TryAgainError if the worker was declared dead.
+        """
+        return self._leases.claim(worker, wants, now=now)
+
+    def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return whole contents of one chunk each; larger and missing ones are left out."""
+        return upkeep.contents(self._db, content_ids)
+
+    def chunk(self, content: int, sequence: int) -> bytes | None:
+        """Return one chunk of a content, None behind the last."""
+        return upkeep.chunk(self._db, content, sequence)
+
+    def settle(self, worker: int, results: Sequence[RecipientResult], *, now: int) -> SettleReport:
+        """Make results durable in one transaction; see `spooler.spool.settling`. Repeating it is harmless."""
+        settled = settling.settle(self._db, worker, results, now=now)
+        self._leases.settled(worker, settled.leases)
+        self._chores.ended([r.message_id for r in results if r.outcome is not Outcome.DEFERRED])
+        return settled.report
+
+    def release(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int) -> int:  # noqa: ARG002  # as all
+        """Give back recipients (message id, n) that were not tried; returns how many were this worker's."""
+        return self._leases.release(worker, keys)
+
+    def next_due(self, routes: Sequence[str], *, now: int) -> int | None:  # noqa: ARG002  # as all
+        """When the next unleased, unheld recipient of these routes is or was due."""
+        return looking.next_due(self._db, routes)
+
+    def left(self, routes: Sequence[str] | None = None) -> int:
+        """How many recipients are queued and not held, leased or not; None means on all routes."""
+        return looking.left(self._db, routes)
+
+    def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:
+        """End what is over its time and under no lease as expired; returns how many, `limit` if perhaps more."""
+        return self._chores.expire(routes=routes, now=now, limit=limit)
+
+    # looking
+
+    def stats(self) -> list[TallyRow]:
+        """Return the counts by route and state; never scans the queue."""
+        return looking.stats(self._db)
+
+    def queue(
+        self,
+        *,
+        filter: QueueFilter,
+        limit: int,
+        after: tuple[int, int] | None = None,  # it reads well
+    ) -> list[QueuedRecipient]:
+        """List queued recipients by (message id, n), from behind `after`."""
+        return looking.queue(self._db, filter, limit=limit, after=after)
+
+    def message(self, message_id: int) -> MessageInfo | None:
+        """Return a message, or None."""
+        return looking.one_message(self._db, message_id)
+
+    def queued_of(self, message_id: int) -> list[QueuedRecipient]:
+        """All recipients of a message that are still queued."""
+        return looking.queue(self._db, QueueFilter(message_id=message_id), limit=None, after=None)
+
+    def ledger_of(self, message_id: int) -> list[LedgerEntry]:
+        """All that happened to a message, in order."""
+        return looking.ledger_of(self._db, message_id)
+
+    def ledger_for(self, address: str, *, limit: int) -> list[LedgerEntry]:
+        """What happened to an address, newest first; case does not matter."""
+        return looking.ledger_for(self._db, address, limit=limit)
+
+    # housekeeping
+
+    def sweep(self, *, now: int, limit: int) -> int:
+        """Remove contents that nobody needs; returns how many chunks, `limit` or more if perhaps more."""
+        return self._chores.sweep(now=now, limit=limit)
+
+    def retire(self, *, before: int, limit: int) -> int:
+        """Remove messages and their ledger that ended before `before`; returns how many messages."""
+        return self._chores.retire(before=before, limit=limit)
+
+    def maintain(self, *, now: int) -> None:
+        """Checkpoint (SQLite; call it every second or so), or make partitions ahead (Postgres)."""
+        self._chores.maintain(now=now)

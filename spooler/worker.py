@@ -1,0 +1,148 @@
+"""One worker: the nursery tree, how it starts, and how it stops.
+
+    worker ─┬─ heartbeat     (until the very end: leases live as long as it beats)
+            ├─ settler       (until everything is settled)
+            ├─ housekeeping
+            └─ delivery ─┬─ claimer
+                         └─ a crew per lane
+
+Stopping goes from the top of the way to its end: claim nothing more, begin no transaction, let those
+under way end (within the grace), settle, unregister. A second request cancels the sessions; what
+they had begun is judged by what was sent, and settled too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.delivery.claimer import Claimer, Until
+from spooler.delivery.crew import Crew, Gear
+from spooler.delivery.heartbeat import Heartbeat
+from spooler.delivery.housekeeping import Housekeeping
+from spooler.delivery.lane import Lane
+from spooler.delivery.ports import Ground, SpoolPort
+from spooler.delivery.settler import Settler
+from spooler.events import Observe, WorkerState
+from spooler.ident import now_us
+from spooler.net.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spooler.config import Config
+
+LAST_SETTLE = 10.0  # seconds that settling may take at the end, spool willing
+POOL_CHECK = 5.0  # seconds between looks for connections that were idle too long
+
+
+class WorkerRun:
+    """A worker on a spool; `run` does the work, `stop` may be called from a signal's task."""
+
+    def __init__(
+        self,
+        *,
+        spool: SpoolPort,
+        config: Config,
+        observe: Observe,
+        until: Until | None = None,
+        clock: Callable[[], int] = now_us,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._spool = spool
+        self._config = config
+        self._observe = observe
+        self._until = until
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
+        self._stops = 0
+        self._asked = trio.Event()
+        self._asked_again = trio.Event()
+        self._lanes: dict[str, Lane] = {}
+
+    @property
+    def lanes(self) -> dict[str, Lane]:
+        """The lanes by route, for whoever shows their state."""
+        return self._lanes
+
+    def stop(self) -> None:
+        """Ask to stop: gracefully the first time, at once the second."""
+        self._stops += 1
+        (self._asked if self._stops == 1 else self._asked_again).set()
+
+    async def run(self) -> bool:
+        """Work until stopped or, for a drain, done; return whether everything was settled."""
+        worker = await self._spool.register(host=socket.gethostname(), pid=os.getpid(), now=self._clock())
+        ground = Ground(
+            worker=worker, spool=self._spool, clock=self._clock, rng=self._rng, observe=self._observe
+        )
+        self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
+        settler = Settler(ground)
+        heartbeat = Heartbeat(ground, lost=self.stop)
+        pool = Pool()
+        gear = Gear(ground=ground, pool=pool, lhlo=self._config.lhlo_name, may_end=lambda: heartbeat.fresh)
+        claimer = Claimer(
+            ground=ground, settler=settler, lanes=self._lanes, limits=self._config.worker, until=self._until
+        )
+        for name, route in self._config.routes.items():
+            self._lanes[name] = Lane(
+                name=name, route=route, ground=ground, settler=settler, nudge=claimer.nudge
+            )
+        chores = Housekeeping(ground=ground, retention=self._config.worker.retention.us)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heartbeat.run)
+            nursery.start_soon(settler.run)
+            nursery.start_soon(chores.run)
+            nursery.start_soon(self._tidy, pool)
+            await self._deliver(claimer, [Crew(lane, gear) for lane in self._lanes.values()])
+            settled = await self._finish(settler)
+            nursery.cancel_scope.cancel()
+        for session in pool.expire(now=trio.current_time(), idle=0.0):
+            await session.quit()
+        if settled and not heartbeat.fenced:
+            await self._spool.unregister(worker, now=self._clock())
+        self._observe(
+            WorkerState(worker=worker, state="stopped", detail="" if settled else "unsettled results")
+        )
+        return settled
+
+    async def _deliver(self, claimer: Claimer, crews: list[Crew]) -> None:
+        """Claim and transact until the claimer is done or we are asked to stop."""
+        with trio.CancelScope() as sessions:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, claimer, sessions)
+                async with trio.open_nursery() as crew_nursery:
+                    for crew in crews:
+                        crew_nursery.start_soon(crew.run)
+                    await claimer.run()
+                    for lane in self._lanes.values():
+                        lane.stop()
+                nursery.cancel_scope.cancel()
+
+    async def _watch(self, claimer: Claimer, sessions: trio.CancelScope) -> None:
+        await self._asked.wait()
+        claimer.stop()
+        for lane in self._lanes.values():
+            lane.stop()
+        self._observe(
+            WorkerState(worker=0, state="stopping", detail=f"{self._config.worker.grace:g} s at most")
+        )
+        with trio.move_on_after(self._config.worker.grace):
+            await self._asked_again.wait()
+        sessions.cancel()
+
+    async def _finish(self, settler: Settler) -> bool:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_SETTLE) as scope:
+            await settler.flushed()
+        return not scope.cancelled_caught
+
+    async def _tidy(self, pool: Pool) -> None:
+        idle = min((route.idle for route in self._config.routes.values()), default=30.0)
+        while True:
+            await trio.sleep(POOL_CHECK)
+            for session in pool.expire(now=trio.current_time(), idle=idle):
+                await session.quit()

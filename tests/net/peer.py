@@ -1,0 +1,126 @@
+"""A scripted LMTP server at the other end of a socket pair: each test says every byte it sends."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.config import Timeouts
+from spooler.destination import UnixDestination
+from spooler.lmtp.client import Client
+from spooler.lmtp.transaction import Recipient, Transaction
+from spooler.lmtp.trust import Trust
+from spooler.net.session import Session
+from spooler.net.transport import SocketTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+HELLO = b"250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+
+
+class Peer:
+    """The server's end."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.seen = b""
+
+    async def say(self, data: bytes) -> None:
+        """Send bytes."""
+        await self._stream.send_all(data)
+
+    async def hear(self, ending: bytes) -> bytes:
+        """Read until what was read ends so; return it."""
+        heard = b""
+        while not heard.endswith(ending):
+            data = await self._stream.receive_some()
+            if not data:
+                raise AssertionError(f"the client hung up after {heard!r}")
+            heard += data
+        self.seen += heard
+        return heard
+
+    async def rest(self) -> bytes:
+        """Read until the client hangs up."""
+        heard = b""
+        while data := await self._stream.receive_some():
+            heard += data
+        return heard
+
+    async def hang_up(self) -> None:
+        """Close."""
+        await self._stream.aclose()
+
+    async def greet(self, hello: bytes = HELLO) -> None:
+        """Greet and answer LHLO."""
+        await self.say(b"220 peer\r\n")
+        await self.hear(b"LHLO client\r\n")
+        await self.say(hello)
+
+
+class Script:
+    """A source with a list of transactions; keeps what was finished."""
+
+    def __init__(self, *contents: bytes | list[bytes], recipients: int = 1, may_end: bool = True) -> None:
+        self._contents = contents
+        self._next = 0
+        self._recipients = recipients
+        self._may_end = may_end
+        self.done: list[Transaction] = []
+
+    def next(self, session: Session) -> Transaction | None:
+        """See Source."""
+        if self._next == len(self._contents):
+            return None
+        tag = self._next
+        self._next += 1
+        return Transaction(
+            sender="a@x",
+            recipients=[Recipient(f"r{i}@x") for i in range(self._recipients)],
+            tag=tag,
+        )
+
+    def content(self, transaction: Transaction) -> bytes | AsyncGenerator[bytes, None]:
+        """See Source."""
+        assert isinstance(transaction.tag, int)
+        content = self._contents[transaction.tag]
+        return content if isinstance(content, bytes) else self._chunks(content)
+
+    def may_end(self) -> bool:
+        """See Source."""
+        return self._may_end
+
+    def finished(self, transaction: Transaction) -> None:
+        """See Source."""
+        self.done.append(transaction)
+
+    async def _chunks(self, chunks: list[bytes]) -> AsyncGenerator[bytes, None]:
+        for chunk in chunks:
+            await trio.lowlevel.checkpoint()
+            yield chunk
+
+
+@asynccontextmanager
+async def connected(*, buffer: int | None = None) -> AsyncIterator[tuple[Session, Peer]]:
+    """Give both ends of a connection; `buffer` in bytes makes the kernel's small."""
+    ours, theirs = socket.socketpair()
+    if buffer is not None:
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    session = Session(
+        transport=SocketTransport(ours),
+        client=Client(trust=Trust()),
+        destination=UnixDestination("/peer"),
+        timeouts=Timeouts(),
+    )
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+    try:
+        yield session, Peer(stream)
+    finally:
+        session.close()
+        await stream.aclose()

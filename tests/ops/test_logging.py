@@ -1,0 +1,128 @@
+"""Log lines: one per transaction, one per recipient that was not delivered, safe and machine-readable."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from spooler.events import (
+    Doubt,
+    RouteDown,
+    RouteUp,
+    SessionEnded,
+    Settled,
+    SpoolTrouble,
+    TransactionEnded,
+    WorkerState,
+)
+from spooler.ident import format_id
+from spooler.ops.logging import EventLog
+from spooler.reply import Stage
+from spooler.result import Outcome, RecipientResult
+
+if TYPE_CHECKING:
+    from spooler.events import Event
+
+
+class Terminal(io.StringIO):
+    """A text file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """See TextIO."""
+        return True
+
+
+def result(n: int, outcome: Outcome, *, uncertain: bool = False, text: str = "words") -> RecipientResult:
+    return RecipientResult(
+        message_id=7,
+        n=n,
+        address=f"r{n}@x",
+        route="default",
+        attempt=1,
+        at=1_000_000,
+        outcome=outcome,
+        stage=Stage.FINAL,
+        code=450,
+        text=text,
+        uncertain=uncertain,
+        due=1_700_000_000_000_000 if outcome is Outcome.DEFERRED else 0,
+    )
+
+
+def transaction(*results: RecipientResult, sender: str = "a@x") -> TransactionEnded:
+    return TransactionEnded(
+        message_id=7, sender=sender, size=10, route="default", destination="unix:/x", mode="pipelined",
+        took=5_000, results=results,
+    )  # fmt: skip
+
+
+def lines_of(*events: Event, level: str = "info") -> list[dict[str, Any]]:
+    file = io.StringIO()
+    log = EventLog(file=file, level=level)
+    for event in events:
+        log(event)
+    assert file.getvalue() == ""
+    log.flush()
+    return [json.loads(line) for line in file.getvalue().splitlines()]
+
+
+def test_one_line_per_transaction_and_per_recipient_not_delivered() -> None:
+    """Delivered recipients cost no line of their own; the others tell all that is known."""
+    lines = lines_of(
+        transaction(
+            result(0, Outcome.DELIVERED),
+            result(1, Outcome.DEFERRED),
+            result(2, Outcome.FAILED),
+            result(3, Outcome.DEFERRED, uncertain=True),
+        )
+    )
+    assert [line["event"] for line in lines] == ["deferred", "failed", "uncertain", "transaction"]
+    assert {line["id"] for line in lines} == {format_id(7)}
+    assert lines[0]["recipient"] == "r1@x"
+    assert lines[0]["retry_at"] == "2023-11-14T22:13:20+00:00"
+    assert lines[1]["retry_at"] is None
+    assert (lines[3]["recipients"], lines[3]["delivered"], lines[3]["ms"]) == (4, 1, 5)
+    assert [line["level"] for line in lines] == ["warning", "warning", "warning", "info"]
+
+
+def test_a_strangers_text_cannot_forge_lines() -> None:
+    """Control characters of senders and servers are escaped, on terminals too."""
+    event = transaction(result(0, Outcome.FAILED, text="no\n{forged}\x1b[2J"), sender="a\nb@x")
+    assert lines_of(event)[0]["text"] == "no\\n{forged}\\x1b[2J"
+    file = Terminal()
+    log = EventLog(file=file)
+    log(event)
+    log.flush()
+    assert len(file.getvalue().splitlines()) == 2
+    assert "\x1b[2J" not in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("event", "line", "level"),
+    [
+        (SessionEnded("r", "unix:/x", "gone"), "session lost", "warning"),
+        (Doubt("unix:/x", "one 552 for all", "lockstep"), "replies out of step", "error"),
+        (RouteDown("r", "refused", 1.25), "route down", "error"),
+        (RouteUp("r"), "route up", "info"),
+        (Settled(5, 0, 1000), "settled", "debug"),
+        (SpoolTrouble("claiming", "locked", 0.2), "spool trouble", "error"),
+        (WorkerState(9, "started"), "worker", "info"),
+    ],
+)
+def test_every_event_has_its_line(event: Event, line: str, level: str) -> None:
+    """Each event is logged at its level; a higher threshold drops it."""
+    (entry,) = lines_of(event, level="debug")
+    assert (entry["event"], entry["level"]) == (line, level)
+    assert lines_of(event, level="critical") == []
+
+
+def test_a_closed_reader_does_not_stop_delivery() -> None:
+    """Writing into a closed pipe is not the worker's problem."""
+    file = io.StringIO()
+    log = EventLog(file=file)
+    log(RouteUp("r"))
+    file.close()
+    log.flush()

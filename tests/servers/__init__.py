@@ -1,0 +1,1 @@
+"""Real servers that tests and benches start on loopback and stop by their own process ids."""

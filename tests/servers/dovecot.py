@@ -1,0 +1,106 @@
+"""A Dovecot LMTP server of the tests' own: a store whose mailboxes are read back byte for byte.
+
+Runs as root (mail belongs to an unprivileged user that every system has) and as anybody else (everything
+belongs to the caller). Known limit: the configuration is for Dovecot 2.3; 2.4 has another syntax.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.servers.process import folder, free_port, greets_on_port, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_TEMPLATE = Path(__file__).with_name("dovecot.conf")
+# What Dovecot puts in front of each mail it stores: Return-Path, Delivered-To (where there was more than
+# one recipient or it is configured so) and one Received with its folded lines.
+_ADDED = re.compile(
+    rb"(?:(?:Return-Path|Delivered-To): [^\r\n]*\r\n)*Received: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dovecot:
+    """A running server; `port` and `socket` lead to the same mailboxes."""
+
+    port: int
+    socket: Path
+    root: Path
+
+    @property
+    def tcp(self) -> str:
+        """Destination by TCP."""
+        return f"inet:127.0.0.1:{self.port}"
+
+    @property
+    def unix(self) -> str:
+        """Destination by UNIX socket."""
+        return f"unix:{self.socket}"
+
+    def allow(self, users: Iterable[str], *, full: Iterable[str] = ()) -> None:
+        """Replace the list of users that exist; the mailboxes of `full` take nothing more."""
+        refusing = set(full)
+        lines = [f"{user}:::::/nonexistent::{_quota(user in refusing)}\n" for user in users]
+        # beside and renamed: the server reads the list whenever it changes
+        new = self.root / "users.new"
+        new.write_text("".join(lines))
+        new.chmod(0o644)
+        new.replace(self.root / "users")
+
+    def mails(self, user: str) -> list[bytes]:
+        """Return what a mailbox holds, byte for byte, without the headers that Dovecot added."""
+        found = []
+        for name in sorted((self.root / "mail" / user / "new").glob("*")):
+            raw = name.read_bytes()
+            added = _ADDED.match(raw)
+            if added is None:
+                raise AssertionError(f"no headers of Dovecot's in {raw[:200]!r}")
+            found.append(raw[added.end() :])
+        return found
+
+
+def _quota(full: bool) -> str:
+    return "userdb_quota_rule=*:bytes=1" if full else ""
+
+
+@contextlib.contextmanager
+def dovecot(program: str, *, users: Iterable[str] = ()) -> Iterator[Dovecot]:
+    """Run a server for the block, with empty mailboxes for `users`."""
+    with folder() as root:
+        port = free_port()
+        server = Dovecot(port=port, socket=root / "lmtp.sock", root=root)
+        server.allow(users)
+        identity = _identity()
+        (root / "mail").mkdir()
+        if os.geteuid() == 0:
+            os.chown(root / "mail", int(identity["UID"]), int(identity["GID"]))
+        config = root / "dovecot.conf"
+        config.write_text(_fill(_TEMPLATE.read_text(), {"DIR": str(root), "PORT": str(port), **identity}))
+        argv = [program, "-F", "-c", str(config)]
+        with running(argv, ready=lambda: greets_on_port(port), log=root / "log"):
+            yield server
+
+
+def _identity() -> dict[str, str]:
+    """As whom Dovecot runs its services and whose the mail is."""
+    if os.geteuid() != 0:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+        names = {"INTERNAL_USER": user, "INTERNAL_GROUP": group, "LOGIN_USER": user}
+        return names | {"UID": str(os.geteuid()), "GID": str(os.getegid())}
+    nobody = pwd.getpwnam("nobody")
+    # these two users come with Dovecot's packages
+    names = {"INTERNAL_USER": "dovecot", "INTERNAL_GROUP": "dovecot", "LOGIN_USER": "dovenull"}
+    return names | {"UID": str(nobody.pw_uid), "GID": str(nobody.pw_gid)}
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"@([A-Z_]+)@", lambda match: values[match[1]], template)

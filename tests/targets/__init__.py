@@ -1,0 +1,1 @@
+"""The product as a person runs it, against real servers."""

@@ -1,0 +1,91 @@
+"""The configuration is read whole or refused whole, with the place and the mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spooler.config import Duration, Route, load_config, parse_config
+from spooler.errors import ConfigError, NoInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = b"""
+spool = "sqlite:///x.db"
+lhlo = "client.example.org"
+[domains]
+"example.org" = "store1"
+[routes.store1]
+destinations = ["unix:/run/lmtp", "inet:127.0.0.1:24"]
+balance = "round-robin"
+sessions = 3
+[routes.store1.retry]
+first = "90s"
+maximum = "2h"
+lifetime = 86400
+[routes.far]
+destinations = ["inet:store.example.org:24"]
+tls = "none"
+"""
+
+
+def test_good_configuration() -> None:
+    """Every kind of value is read; what is not said has its default."""
+    config = parse_config(GOOD, name="test")
+    route = config.routes["store1"]
+    assert [str(d) for d in route.parsed()] == ["unix:/run/lmtp", "inet:127.0.0.1:24"]
+    assert (route.retry.first, route.retry.maximum, route.retry.lifetime) == (90, 7200, 86400)
+    assert route.retry.first.us == 90_000_000
+    assert route.recipients == Route(destinations=[]).recipients == 100
+    assert config.route_of("Example.Org") == "store1"
+    assert config.route_of("other.org") == "default"
+    assert config.lhlo_name == "client.example.org"
+    assert parse_config(b"", name="empty").lhlo_name
+    assert Duration(1.5).us == 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"spool = ", "not valid TOML"),
+        (b"\xff", "not valid TOML"),
+        (b"spol = 'x'", "did you mean 'spool'"),
+        (b"zzzzzz = 'x'", "docs/CONFIGURATION.md"),
+        (b"[routes.a]\ndestination = ['unix:/x']", "did you mean 'destinations'"),
+        (b"[routes.a]\nsessions = 1", "destinations"),
+        (b"[routes.a]\ndestinations = []", "no destinations"),
+        (b"[routes.a]\ndestinations = ['mail:24']", "not understood"),
+        (b"[routes.a]\ndestinations = ['inet:mail.example.org']", "states no tls level"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nsessions = 0", ">= 1"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nbalance = 'random'", "Invalid enum value"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\n[routes.a.retry]\nfirst = 'soon'", "Expected a duration"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\n[routes.a.retry]\nfirst = -1", "Expected a duration"),
+        (
+            b"[routes.a]\ndestinations = ['unix:/x']\n[routes.a.retry]\nfirst = '9h'",
+            "above its retry.maximum",
+        ),
+        (b"[domains]\n'a.org' = 'nowhere'", "unknown route 'nowhere'"),
+        (b"[worker]\nclaim = 'many'", "Expected `int`"),
+    ],
+)
+def test_bad_configuration_is_refused(text: bytes, says: str) -> None:
+    """Each mistake is named, in one line."""
+    with pytest.raises(ConfigError, match=r"configuration test\b") as caught:
+        parse_config(text, name="test")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    """A file that is not there says how to name another."""
+    with pytest.raises(NoInputError, match="--config"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_file_is_read(tmp_path: Path) -> None:
+    """A file is read as it stands."""
+    path = tmp_path / "spooler.toml"
+    path.write_bytes(GOOD)
+    assert load_config(path) == parse_config(GOOD, name="other")
