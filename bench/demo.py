@@ -33,6 +33,7 @@ FOLDER = Path("demo")
 _SINGLES = 240  # messages to one recipient
 _CIRCULARS = 8  # messages to fifty
 _MANY = 50
+_WIDTH = 120  # columns where output is no terminal
 _FAULTS = {
     "--refuse": "gone-*=550 5.1.1 nobody of that name here",
     "--defer": "busy-*=451 4.3.0 mailbox is locked, try again",
@@ -60,7 +61,7 @@ Ledger = dict[tuple[str, str], list[LedgerEntry]]
 
 def main() -> int:
     """Run the demonstration; return 1 if spool and sink do not agree."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     _fresh_folder()
     console.print(
         f"{_SINGLES} messages to one recipient and {_CIRCULARS + 1} to {_MANY} go through a durable spool "
@@ -101,7 +102,8 @@ def main() -> int:
         console.print(
             f"Checked: the sink's record agrees with the ledger on all {len(ledger)} recipients, "
             "and each content arrived byte for byte as it was queued.\n"
-            f"Look around: cd {FOLDER}; export SPOOLER_CONFIG=spooler.toml; spooler queue stats"
+            f"Look around: cd {FOLDER}; export SPOOLER_CONFIG=spooler.toml; {_command()} queue stats",
+            soft_wrap=True,
         )
     return 1 if wrong else 0
 
@@ -112,6 +114,11 @@ def _fresh_folder() -> None:
         sys.exit(f"demo: {FOLDER}/ exists and is not of an earlier demonstration: move it away")
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "mail" / "circulars").mkdir(parents=True)
+
+
+def _command() -> str:
+    """Return the command as it is called from the demonstration's folder."""
+    return os.path.relpath(Path(sys.executable).with_name("spooler"), FOLDER)
 
 
 def _show(console: Console, words: Sequence[str], *, tail: str = "") -> None:

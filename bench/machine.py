@@ -10,7 +10,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.servers.process import find
+from tests.servers.postgres import binaries
+from tests.servers.process import ServerError, find
 
 _LIBRARIES = ("trio", "sqlalchemy", "psycopg", "msgspec", "structlog")
 
@@ -27,8 +28,8 @@ def describe() -> dict[str, str]:
         "spooler": version("spooler"),
         **{name: version(name) for name in _LIBRARIES},
     }
-    postfix = _postfix()
-    return facts | ({"postfix": postfix} if postfix else {})
+    servers = {"postgres": _postgres(), "postfix": _postfix()}
+    return facts | {name: found for name, found in servers.items() if found}
 
 
 def _processor() -> str:
@@ -45,7 +46,16 @@ def _memory() -> str:
 
 def _postfix() -> str:
     postconf = find("postconf")
-    if postconf is None:
+    return _printed(postconf, "-dh", "mail_version") if postconf else ""
+
+
+def _postgres() -> str:
+    try:
+        programs = binaries()
+    except ServerError:
         return ""
-    done = subprocess.run([postconf, "-dh", "mail_version"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    return _printed(str(programs / "postgres"), "--version").removeprefix("postgres (PostgreSQL) ")
+
+
+def _printed(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()

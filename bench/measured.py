@@ -53,7 +53,7 @@ def high_water(pid: int) -> int:
     return _status(pid, _HIGH_WATER)
 
 
-def measure(argv: Sequence[str | Path], *, folder: Path, env: Mapping[str, str]) -> Cost:
+def measure(argv: Sequence[object], *, folder: Path, env: Mapping[str, str]) -> Cost:
     """Run `argv` in `folder` to its end; its output goes to files there and is returned."""
     stdout, stderr = folder / "stdout", folder / "stderr"
     with stdout.open("wb") as out, stderr.open("wb") as err:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from spooler.delivery.claimer import Claimer, Until
+from spooler.delivery.claimer import POLL, Claimer, Until
 from spooler.delivery.crew import Crew, Gear
-from spooler.delivery.heartbeat import Heartbeat
+from spooler.delivery.heartbeat import Heartbeat, boottime
 from spooler.delivery.housekeeping import Housekeeping
 from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
@@ -50,14 +50,18 @@ class WorkerRun:
         config: Config,
         observe: Observe,
         until: Until | None = None,
+        poll: float = POLL,
         clock: Callable[[], int] = now_us,
+        uptime: Callable[[], float] = boottime,
         rng: random.Random | None = None,
     ) -> None:
         self._spool = spool
         self._config = config
         self._observe = observe
         self._until = until
+        self._poll = poll
         self._clock = clock
+        self._uptime = uptime
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
         self._stops = 0
         self._asked = trio.Event()
@@ -82,11 +86,16 @@ class WorkerRun:
         )
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
-        heartbeat = Heartbeat(ground, lost=self.stop)
+        heartbeat = Heartbeat(ground, lost=self.stop, clock=self._uptime)
         pool = Pool()
         gear = Gear(ground=ground, pool=pool, lhlo=self._config.lhlo_name, may_end=lambda: heartbeat.fresh)
         claimer = Claimer(
-            ground=ground, settler=settler, lanes=self._lanes, limits=self._config.worker, until=self._until
+            ground=ground,
+            settler=settler,
+            lanes=self._lanes,
+            limits=self._config.worker,
+            until=self._until,
+            poll=self._poll,
         )
         for name, route in self._config.routes.items():
             self._lanes[name] = Lane(

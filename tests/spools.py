@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+
 from spooler.spool.migrate import create_or_upgrade
 
 if TYPE_CHECKING:
@@ -21,10 +22,9 @@ def empty_spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def spool_path(empty_spool: Path, tmp_path: Path) -> Path:
+def spool_path(empty_spool: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite spool."""
-    folder = tmp_path / "spool"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("spool")
     for file in empty_spool.parent.iterdir():
         shutil.copy(file, folder)
     return folder / empty_spool.name

@@ -73,9 +73,9 @@ def command(
 ) -> int:
     """Queue the messages in files and folders.
 
-    A folder with cur and new is a Maildir, any other is read with all its sub-folders; a file that begins
-    with "From " is an mbox, any other holds one message. Sender and recipients come from the options, else
-    from the header: Return-Path; X-Original-To, Delivered-To, X-Envelope-To.
+    A folder with cur, new and tmp is a Maildir, any other is read with all its sub-folders; a file that
+    begins with "From " is an mbox, any other holds one message. Sender and recipients come from the options,
+    else from the header: Return-Path; X-Original-To, Delivered-To, X-Envelope-To.
 
     What was imported before is passed over, so an import that was stopped is simply repeated.
 

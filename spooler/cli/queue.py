@@ -212,6 +212,10 @@ def _oldest(store: Store, route: str) -> int | None:
     return first[0].created if first else None
 
 
+def _next(due: int, now: int) -> str:
+    return "due" if due <= now else human_when(due, now)
+
+
 def _age(when: int | None, now: int) -> str:
     return "" if when is None else human_duration(now - when)
 
@@ -225,7 +229,7 @@ def _print_queue(rows: list[QueuedRecipient], now: int) -> None:
                 human_duration(now - row.created),
                 _state(row.state.value, uncertain=row.uncertain, hold=row.hold),
                 str(row.attempts),
-                "" if row.state in {State.ACTIVE, State.HELD} else human_when(row.due, now),
+                "" if row.state in {State.ACTIVE, State.HELD} else _next(row.due, now),
                 row.route,
                 row.sender or "<>",
                 row.address,
@@ -233,6 +237,7 @@ def _print_queue(rows: list[QueuedRecipient], now: int) -> None:
             ]
             for row in rows
         ],
+        fold=("state", "from", "to", "last reply"),
     )
 
 
@@ -282,17 +287,20 @@ def _print_standings(rows: list[Standing], now: int) -> None:
                 row.address,
                 _state(row.state, uncertain=row.uncertain, hold=row.hold),
                 str(row.attempts),
-                "" if row.due is None or row.hold else human_when(row.due, now),
+                "" if row.due is None or row.state in {"active", "held"} else _next(row.due, now),
                 "" if row.at is None else human_when(row.at, now),
                 row.destination,
                 reply_of(row.code, row.enhanced, row.text),
             ]
             for row in rows
         ],
+        fold=("recipient", "state", "where", "reply"),
     )
 
 
 def _state(state: str, *, uncertain: bool, hold: str | None) -> str:
     if hold:
         state = f"{state}: {hold}"
-    return f"{state} (may be delivered already)" if uncertain else state
+    if not uncertain:
+        return state
+    return f"{state} (perhaps twice)" if state == "delivered" else f"{state} (may be delivered already)"

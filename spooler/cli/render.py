@@ -8,9 +8,11 @@ durations in seconds.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, IntFlag
+from io import StringIO
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -20,10 +22,11 @@ from spooler.address import show
 from spooler.ident import format_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_IDS = frozenset({"id", "message_id", "lease", "worker"})
+_IDS = frozenset({"id", "message_id", "content", "lease", "worker"})
 _TIMES = frozenset({"at", "due", "created", "not_before", "expires", "started", "beat_at", "oldest"})
 _DURATIONS = frozenset({"waited", "took"})
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_NARROW = 80  # columns below which a table of ours is no table any more
 _PIPE_WIDTH = 4000  # columns where output is no terminal: so wide that nothing is wrapped
 
 
@@ -96,8 +99,18 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.encode(plain(value)).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; a column whose name begins with "#" is of numbers."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, fold: Collection[str] | None = None
+) -> None:
+    """Print a table; a column whose name begins with "#" is of numbers.
+
+    On a terminal where it does not fit, the columns named by `fold` (None: all) are folded; on one of less
+    than 80 columns a row is a block of lines.
+    """
+    terminal = sys.stdout.isatty()
+    if terminal and get_terminal_size().columns < _NARROW:
+        _print_blocks([name.removeprefix("#") for name in columns], rows)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -105,16 +118,34 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for name in columns:
         table.add_column(
-            Text(name.removeprefix("#")), justify="right" if name.startswith("#") else "left", overflow="fold"
+            Text(name.removeprefix("#")),
+            justify="right" if name.startswith("#") else "left",
+            overflow="fold",
+            no_wrap=fold is not None and name not in fold,
         )
     for row in rows:
         table.add_row(*(Text(show(cell, 300)) for cell in row))
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not sys.stdout.isatty():
-        console = Console(
-            file=sys.stdout, highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH, no_color=True
-        )
-    console.print(table)
+    text = StringIO()
+    Console(
+        file=sys.stdout if terminal else text,
+        width=None if terminal else _PIPE_WIDTH,
+        no_color=None if terminal else True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    ).print(table)
+    for line in text.getvalue().splitlines():
+        click.echo(line.rstrip())
+
+
+def _print_blocks(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    width = max(len(name) for name in names) + 2
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for name, cell in zip(names, row, strict=True):
+            if cell:
+                click.echo(f"{name:<{width}}{show(cell, 300)}")
 
 
 def _field(key: str, value: Any) -> Any:  # noqa: ANN401  (as `plain`)

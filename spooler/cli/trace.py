@@ -110,7 +110,8 @@ def _print_story(story: Story, now: int) -> None:
         for entry in story.events
     ]
     rows += [("now", row.state.value, row.address, "", _outlook(row, now)) for row in story.queued]
-    print_table(["when (UTC)", "what", "recipient", "where", "reply"], rows)
+    columns = ["when (UTC)", "what", "recipient", "where", "reply"]
+    print_table(columns, rows, fold=columns[1:])
 
 
 def _what(entry: LedgerEntry) -> str:

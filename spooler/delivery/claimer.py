@@ -48,6 +48,7 @@ class Claimer:
         lanes: Mapping[str, Lane],
         limits: Worker,
         until: Until | None,
+        poll: float = POLL,
     ) -> None:
         self._ground = ground
         self._settler = settler
@@ -55,7 +56,9 @@ class Claimer:
         self._limits = limits
         self._until = until
         self._wake = trio.Event()
-        self._dry: dict[str, float] = {}
+        self._poll = poll
+        self._dry: set[str] = set()
+        self._look_at = 0.0
         self._stopping = False
 
     def nudge(self) -> None:
@@ -71,14 +74,27 @@ class Claimer:
         """Claim until stopped or done."""
         while not self._stopping:
             self._wake = trio.Event()
+            if self._dry and trio.current_time() >= self._look_at:
+                await self._look()
             wants = self._wants()
             if wants:
                 await self._claim(wants)
                 continue
             if self._until is not None and self._idle() and await self._done():
                 return
-            with trio.move_on_after(POLL):
+            with trio.move_on_after(self._poll):
                 await self._wake.wait()
+
+    async def _look(self) -> None:
+        """See whether routes that had nothing due have something now: a read, cheaper than a claim."""
+        ground = self._ground
+        now = ground.clock()
+        routes = sorted(self._dry)
+        due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
+        if due is not None and due <= now:
+            self._dry.clear()
+        else:
+            self._look_at = trio.current_time() + self._poll
 
     def _wants(self) -> list[Want]:
         limits = self._limits
@@ -88,7 +104,7 @@ class Claimer:
         now = trio.current_time()
         wants = []
         for lane in self._lanes.values():
-            if self._dry.get(lane.name, 0.0) <= now:
+            if lane.name not in self._dry:
                 room = lane.room(batch=limits.claim, now=now)
                 if room:
                     wants.append(Want(lane.name, room))
@@ -103,7 +119,8 @@ class Claimer:
             taken[claim.route] += len(claim.recipients)
         for want in wants:
             if taken[want.route] < want.limit:
-                self._dry[want.route] = trio.current_time() + POLL
+                self._dry.add(want.route)
+                self._look_at = trio.current_time() + self._poll
         live = [claim for claim in claims if not self._expired(claim, now)]
         contents = await self._read_ahead(live)
         for claim in live:

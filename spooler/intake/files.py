@@ -1,11 +1,11 @@
 """Finds the messages in files and folders: single messages, mbox files, Maildirs, trees of them.
 
-- A folder with `cur` and `new` is a Maildir: those two and its sub-folders are read, `tmp` and the index
-  files of mail stores are not. Any other folder is walked whole, in the order of its names.
+- A folder with `cur`, `new` and `tmp` is a Maildir: `cur`, `new` and sub-folders are read; what lies beside
+  them (index files, as a rule) is not. Any other folder is walked whole, in the order of its names.
 - A file that begins with "From " is an mbox, unless it is called *.eml or lies in a Maildir; any other file
   is one message. See `spooler.intake.mbox` for the rules.
-- Nothing is read twice: symbolic links to folders are followed, once each. What is neither file nor folder,
-  and hidden files outside a Maildir, are passed over and reported.
+- Nothing is read twice: symbolic links to folders are followed, once each. Hidden files, what lies beside
+  the parts of a Maildir, and what is neither file nor folder, is passed over and reported.
 
 Files are streamed. Known limit: the names of one folder are held in memory, to sort them.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK = 256 * 1024  # bytes read at once
+_MAILDIR = frozenset({"cur", "new", "tmp"})
 
 
 class FoundMessage:
@@ -128,15 +129,18 @@ class _Walk:
         except OSError as error:
             yield Passed(text_of(path), _unreadable(error).what, refused=True)
             return
-        maildir = {"cur", "new"}.issubset(children) and (path / "cur").is_dir() and (path / "new").is_dir()
+        maildir = _MAILDIR.issubset(children) and all((path / part).is_dir() for part in _MAILDIR)
         for name in children:
             child = path / name
             if not maildir:
                 yield from self._child(child)
             elif name in {"cur", "new"}:
                 yield from _maildir(path, child)
-            elif name != "tmp" and child.is_dir():
-                yield from self.folder(child.resolve())
+            elif child.is_dir():
+                if name != "tmp":
+                    yield from self.folder(child.resolve())
+            elif not name.startswith("."):
+                yield Passed(text_of(child), "lies beside the parts of a Maildir", refused=False)
 
     def _child(self, path: Path) -> Iterator[Found]:
         try:

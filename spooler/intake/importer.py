@@ -183,7 +183,6 @@ class Importer:
             if read.identity in known:
                 self.report.already += 1
                 continue
-            known.add(read.identity)  # the same file may have been named twice
             try:
                 messages.append(self._message(read, now=now))
             except DataError as error:

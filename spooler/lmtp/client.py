@@ -27,7 +27,9 @@ replies are all read is *complete*, not more. It is *proven*, and only then Fini
  - the marker in the slot of a later MAIL, or a 354 in the slot of a later DATA: the stream is aligned
    there, so everything before it is in place;
  - for the last one, silence: nothing is due, all that was queued was sent, and the caller found
-   nothing more to read (`silence_confirmed`), or the server closed, or said 421.
+   nothing more to read (`silence_confirmed`), or the server closed, or said 421;
+ - where the session ends on a destination with a marker: all its final replies are there and positive.
+   None is the marker, so none answers a MAIL, and no other reply can come before that one's.
 Nothing follows an end-of-data until trust allows it, and then one envelope at most. A refused
 transaction gives no marker: its proof, and that of those before it, is carried forward, eight at most.
 
@@ -51,7 +53,7 @@ from spooler.lmtp.grammar import END_OF_DATA
 from spooler.lmtp.outgoing import Outgoing
 from spooler.lmtp.proof import OpenTransactions
 from spooler.lmtp.replies import ReplyReader
-from spooler.lmtp.slots import CLOSING, DUE, MARKED, Slot, State
+from spooler.lmtp.slots import CLOSING, DUE, Slot, State
 from spooler.lmtp.stuffing import Stuffer
 from spooler.lmtp.trust import Mode, Trust
 from spooler.reply import Stage
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from spooler.lmtp.transaction import Transaction
     from spooler.reply import Reply
 
-MAX_CARRIED = 8  # transactions whose proof may be carried forward
+MAX_CARRIED = 8  # transactions that may wait for the same proof
 
 
 class Client:
@@ -113,7 +115,7 @@ class Client:
     @property
     def awaiting_silence(self) -> bool:
         """Whether the last transactions are complete and lack only `silence_confirmed`."""
-        return self._open.complete > 0 and self._current is None and self._quiet()
+        return self._open.complete > 0 and self._quiet()
 
     @property
     def can_begin(self) -> bool:
@@ -124,7 +126,7 @@ class Client:
             return not self._fifo and not self._reader.pending
         return (
             self.capabilities.pipelining
-            and len(self._open) <= MAX_CARRIED
+            and len(self._open) < MAX_CARRIED
             and self.trust.may_overlap(len(self._open.newest().accepted))
         )
 
@@ -186,8 +188,8 @@ class Client:
         self._quit()
 
     def data_to_send(self) -> bytes:
-        """Take all that is queued."""
-        return self._outgoing.take()
+        """Take all that is queued; nothing once the server has closed, so that what is SAFE stays so."""
+        return b"" if self.closed else self._outgoing.take()
 
     def sent(self, count: int) -> None:
         """Report that the kernel (or, under TLS, the encrypted outgoing buffer) took `count` more octets.
@@ -239,6 +241,8 @@ class Client:
 
     def deadline_passed(self) -> list[Event]:
         """Take note that the reply to `next_stage` did not come in time; then ask `unfinished`."""
+        if self._fifo and self._fifo[0].stage is Stage.FINAL and self._fifo[0].read:
+            self.trust.too_few()  # it holds the connection and says no more
         self._end()
         return []
 
@@ -250,13 +254,12 @@ class Client:
         and whether it is uncertain.
         """
         self._end()
-        return self._open.appraise(sent=self._outgoing.sent, suspect=self._suspect)
+        return self._open.all()
 
     # --- replies
 
     def _take(self, reply: Reply, events: list[Event]) -> None:
         """Give a reply to its slot."""
-        self.replies_read += 1
         slot = self._fifo[0] if self._fifo else None
         if slot is None or slot.at > self._outgoing.taken:
             if self.closed:
@@ -266,8 +269,6 @@ class Client:
             self._server_closes(None, reply, events)
             return
         stage = slot.stage
-        if slot.due == 0 and slot.transaction is not None:
-            slot.due = len(slot.transaction.accepted)
         if reply.code == CLOSING:
             self._server_closes(slot, reply, events)
             return
@@ -275,36 +276,15 @@ class Client:
             if reply.go_ahead:
                 self._find_few()
             raise RemoteProtocolError(f"the server sent '{reply}' in the place of a reply to {stage}")
-        marker = self.trust.marker
-        if marker is not None and reply.code < 300 and stage in MARKED:
-            self._check_marker(reply, stage, marker)
-        self._store(slot, reply)
+        if not self.trust.fits(stage, reply):
+            if stage is not Stage.MAIL:
+                self._find_few()
+            self.trust.forget_marker()
+            raise RemoteProtocolError(f"the server sent '{reply}' to {stage}: its replies are out of step")
+        slot.answer(reply)
         if slot.read == slot.due:
             self._fifo.popleft()
         _THEN[stage](self, slot, reply, events)
-
-    @staticmethod
-    def _store(slot: Slot, reply: Reply) -> None:
-        """Attribute a reply: the only place that does."""
-        transaction, stage = slot.transaction, slot.stage
-        if transaction is not None:
-            if stage is Stage.FINAL:
-                transaction.final[transaction.accepted[slot.read]] = reply
-            elif stage is Stage.RCPT:
-                transaction.rcpt[slot.read] = reply
-            elif stage is Stage.MAIL:
-                transaction.mail = reply
-            else:
-                transaction.data = reply
-        slot.read += 1
-
-    def _check_marker(self, reply: Reply, stage: Stage, marker: str) -> None:
-        if (reply.enhanced == marker) is MARKED[stage]:
-            return
-        self.trust.forget_marker()
-        if not MARKED[stage]:
-            self._find_few()
-        raise RemoteProtocolError(f"the server sent '{reply}' to {stage}: its replies are out of step")
 
     def _then_connect(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
         if reply.positive:
@@ -384,7 +364,7 @@ class Client:
     def _server_closes(self, slot: Slot | None, reply: Reply, events: list[Event]) -> None:
         """421: it answers what is due, and nothing else will be answered."""
         if slot is not None:
-            self._store(slot, reply)
+            slot.answer(reply)
             if slot.stage is Stage.FINAL:
                 self._fifo.popleft()
                 self._then_final(slot, reply, events)
@@ -431,9 +411,10 @@ class Client:
         if self.closed:
             return
         self.state = State.CLOSED
-        if self._fifo and self._fifo[0].stage is Stage.FINAL and self._fifo[0].read:
-            self.trust.too_few()
-        if self._open.complete and not self._suspect:
+        doubtful = self._open.appraise(
+            sent=self._outgoing.sent, suspect=self._suspect, marked=self.trust.marker is not None
+        )
+        if doubtful and not self._suspect:
             self.trust.setback()
         self._fifo.clear()
         self._stuffer = self._current = None
@@ -450,16 +431,7 @@ class Client:
         return not self._fifo and not self._reader.pending and self._outgoing.sent == self._outgoing.queued
 
 
-__all__ = [
-    "Client",
-    "Event",
-    "Finished",
-    "GoAhead",
-    "Greeting",
-    "Ready",
-    "Refused",
-    "ServerClosing",
-]
+__all__ = ["Client", "Event", "Finished", "GoAhead", "Greeting", "Ready", "Refused", "ServerClosing"]
 
 _THEN: dict[Stage, Callable[[Client, Slot, Reply, list[Event]], None]] = {
     Stage.CONNECT: Client._then_connect,

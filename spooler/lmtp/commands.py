@@ -73,7 +73,7 @@ def envelope(transaction: Transaction, capabilities: Capabilities) -> bytes:
 
 def _mail(transaction: Transaction, capabilities: Capabilities) -> str:
     sender = transaction.sender
-    if sender:
+    if sender and (_UNUSUAL.search(sender) or "\n" in sender or len(sender) > MAX_ADDRESS):
         _check(sender)
     line = f"MAIL FROM:<{sender}>"
     if capabilities.size is not None and transaction.size is not None:

@@ -63,20 +63,32 @@ class OpenTransactions:
             for transaction in self._order
         )
 
-    def appraise(self, *, sent: int, suspect: bool) -> list[Transaction]:
-        """Say what each is worth after the end of the session (DESIGN invariant 6).
+    def appraise(self, *, sent: int, suspect: bool, marked: bool) -> bool:
+        """Say what each is worth after the end of the session; return whether a complete one is in doubt.
 
         `sent` counts the octets handed over, of the whole stream; `suspect` says that a fault of the
-        server's ended it.
+        server's ended it, `marked` that the destination has a marker. (DESIGN invariant 6.)
         """
         aligned = True
+        doubtful = False
         for transaction in self._order:
             if transaction.proven:
                 continue
             if transaction.data is None or not transaction.data.go_ahead:
                 transaction.envelope_provisional = suspect or not aligned
-            # sent beyond its end: these may be another's; sent short of it: an answer to no question
-            exposed = sent != transaction.end_of_data_end
-            transaction.final_provisional = exposed or transaction.complete
+            end = transaction.end_of_data_end
+            if marked and not suspect and transaction.complete and end is not None and sent >= end:
+                # positive replies without the marker that are as many as due can be no other command's
+                transaction.final_provisional = not all(
+                    final is None or final.positive for final in transaction.final
+                )
+            else:
+                # sent beyond its end: these may be another's; sent short of it: an answer to no question
+                transaction.final_provisional = transaction.complete or sent != end
+            doubtful = doubtful or (transaction.complete and transaction.final_provisional)
             aligned = False
+        return doubtful
+
+    def all(self) -> list[Transaction]:
+        """Return them, in order."""
         return list(self._order)

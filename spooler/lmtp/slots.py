@@ -7,7 +7,7 @@ from enum import Enum
 import msgspec
 
 from spooler.lmtp.transaction import Transaction
-from spooler.reply import Stage
+from spooler.reply import Reply, Stage
 
 CLOSING = 421  # RFC 5321 section 3.8: may come at any time
 GO_AHEAD = 354
@@ -26,9 +26,6 @@ DUE: dict[Stage, frozenset[int]] = {
     Stage.QUIT: frozenset(range(200, 560)),  # nothing depends on it any more
 }
 """Codes that may stand in a slot; any other is a fault of the server's (421 is looked at before)."""
-
-MARKED = {Stage.MAIL: True, Stage.RCPT: False, Stage.FINAL: False, Stage.RSET: False}
-"""Whether the marker must, or must not, stand in a positive reply; stages left out do not matter."""
 
 
 class State(Enum):
@@ -55,3 +52,19 @@ class Slot(msgspec.Struct, eq=False):
     due: int
     at: int
     read: int = 0
+
+    def answer(self, reply: Reply) -> None:
+        """Give a reply to its recipient or transaction: the only place that does."""
+        transaction, stage = self.transaction, self.stage
+        if transaction is not None:
+            if stage is Stage.FINAL:
+                if self.due == 0:
+                    self.due = len(transaction.accepted)
+                transaction.final[transaction.accepted[self.read]] = reply
+            elif stage is Stage.RCPT:
+                transaction.rcpt[self.read] = reply
+            elif stage is Stage.MAIL:
+                transaction.mail = reply
+            else:
+                transaction.data = reply
+        self.read += 1

@@ -24,10 +24,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from spooler.reply import Reply, Stage
+
 if TYPE_CHECKING:
     from spooler.lmtp.transaction import Transaction
-    from spooler.reply import Reply
 
+_MARKED = {Stage.MAIL: True, Stage.RCPT: False, Stage.FINAL: False, Stage.RSET: False}
+"""Whether the marker must, or must not, stand in a positive reply; stages left out do not matter."""
 _LONGEST_PROBATION = 1 << 10  # transactions
 
 
@@ -43,7 +46,7 @@ class Mode(IntEnum):
 
 
 class Trust:
-    """Mutable; `marker`, `mode`, `single_recipient`, `doubts` and `last_doubt` are for reading."""
+    """Mutable; its public attributes are for reading."""
 
     __slots__ = (
         "_elsewhere",
@@ -53,6 +56,7 @@ class Trust:
         "_several",
         "_some",
         "doubts",
+        "knows_rset",
         "last_doubt",
         "marker",
         "mode",
@@ -65,9 +69,10 @@ class Trust:
         self.single_recipient = False  # it gave too few final replies: one recipient a transaction
         self.doubts = 0
         self.last_doubt = ""
+        self.knows_rset = False  # RSET is seldom sent, so its code is learnt when it first comes
         self._probation = 1  # clean transactions that it takes
-        self._some = 0  # clean transactions with one accepted recipient or more
-        self._several = 0  # with two or more
+        self._some = 0  # clean transactions with a recipient to whom it was delivered
+        self._several = 0  # the same, with two accepted or more
         self._mail: set[str] = set()  # enhanced codes of positive replies to MAIL
         self._elsewhere: set[str] = set()  # and to anything else
         self._marker_failed = False
@@ -78,13 +83,22 @@ class Trust:
             return False
         return (self._several if recipients > 1 else self._some) >= self._probation
 
+    def fits(self, stage: Stage, reply: Reply) -> bool:
+        """Whether a reply may stand in a slot of this stage, by the marker."""
+        marker = self.marker
+        if marker is None or not reply.positive or stage not in _MARKED:
+            return True
+        if (reply.enhanced == marker) is _MARKED[stage]:
+            return True
+        return stage is Stage.RSET and not self.knows_rset
+
     def learn(self, transaction: Transaction) -> None:
         """Take a proven transaction whose end-of-data was followed by nothing before it was proven."""
-        accepted = len(transaction.accepted)
-        self._some += accepted > 0
-        self._several += accepted > 1
-        if transaction.mail is not None and transaction.mail.positive:
-            self._mail.add(transaction.mail.enhanced)
+        if transaction.mail is None or not any(r is not None and r.positive for r in transaction.final):
+            return  # it does not show how success looks in every slot
+        self._some += 1
+        self._several += len(transaction.accepted) > 1
+        self._mail.add(transaction.mail.enhanced)
         for reply in (*transaction.rcpt, *transaction.final):
             if reply is not None and reply.positive:
                 self._elsewhere.add(reply.enhanced)
@@ -92,6 +106,7 @@ class Trust:
 
     def learn_rset(self, reply: Reply) -> None:
         """Take a positive reply to RSET."""
+        self.knows_rset = True
         self._elsewhere.add(reply.enhanced)
         self._choose()
 

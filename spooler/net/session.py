@@ -191,6 +191,8 @@ class Session:
             if scope.cancelled_caught:
                 raise SessionLostError(f"the server took no data for {self._timeouts.block:g} s", Stage.BODY)
             self._read()
+            if self._client.closed:
+                return  # it said 421: not one byte more, least of all an end-of-data
 
     async def _listen(self) -> None:
         """Wait for the reply that is due, at most until its deadline, and read what has come."""

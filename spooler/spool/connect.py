@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from urllib.parse import quote
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
@@ -238,8 +239,8 @@ class PostgresDatabase:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "application_name": "spooler",
-                # plans are made with the values at hand: a plan made for other values can be a sequential scan
-                # of the queue, and a pgbouncer that pools transactions loses prepared statements
+                # plans are made with the values at hand: one made for others can be a sequential scan of the
+                # queue; and a pgbouncer that pools transactions loses prepared statements
                 "prepare_threshold": None,
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
@@ -294,12 +295,14 @@ class PostgresDatabase:
     def read(self, work: Callable[[Connection], T]) -> T:
         """See `Database.read`."""
         with translated(self._name):
-            try:
-                with self._reader.connect() as conn:
+            with self._reader.connect() as conn:
+                try:
                     return work(conn)
-            except DBAPIError as error:
-                if not is_disconnect(error):
-                    raise
+                except DBAPIError as error:
+                    if not is_disconnect(error):
+                        raise
+                except psycopg.OperationalError:  # work may use the driver itself
+                    conn.invalidate()
             with self._reader.connect() as conn:
                 return work(conn)
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 INIT = "spooler init"
 _SQLITE_TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_TAKEN = {
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+}
 # what another try in a new transaction can mend at once
 _POSTGRES_TRANSIENT = ("40001", "40P01")
 
@@ -55,6 +60,14 @@ def is_transient(error: BaseException) -> bool:
 def is_disconnect(error: BaseException) -> bool:
     """Whether the connection is gone."""
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def is_taken(error: BaseException) -> bool:
+    """Whether a row with the same key is there already."""
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.Error):
+        return cause.sqlite_errorcode in _SQLITE_TAKEN
+    return isinstance(cause, psycopg.errors.UniqueViolation)
 
 
 def explain(error: BaseException, place: str) -> SpoolerError | None:

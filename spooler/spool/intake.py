@@ -7,6 +7,7 @@ the second, which starts again and then finds the first.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +18,7 @@ from spooler.errors import DataError, StorageError
 from spooler.records import State
 from spooler.spool import sql
 from spooler.spool.connect import TRIES
+from spooler.spool.faults import is_taken
 from spooler.spool.statements import intake as st
 from spooler.spool.tallies import Deltas, slot
 
@@ -68,7 +70,7 @@ def store_chunks(db: Database, ids: IdMaker, chunks: Iterable[bytes], *, now: in
     _insist(ids, begin)
     sequence = len(first)
     for batch in batches:
-        db.write(lambda conn, at=sequence, some=batch: _add_chunks(conn, content, at, some))
+        db.write(partial(_add_chunks, content=content, sequence=sequence, chunks=batch))
         sequence += len(batch)
     return content
 
@@ -109,7 +111,9 @@ def _insist(ids: IdMaker, attempt: Callable[[], T]) -> T:
     for _ in range(TRIES):
         try:
             return attempt()
-        except IntegrityError:
+        except IntegrityError as error:
+            if not is_taken(error):
+                raise
             ids.redraw()
     raise StorageError("the spool refuses every new id", hint="is the clock of this machine right?")
 

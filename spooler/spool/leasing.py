@@ -77,7 +77,7 @@ class Leases:
         claims, owed = self._db.write(
             lambda conn: self._claim(conn, worker, wants, now),
             durable=False,
-            in_doubt=lambda result: self._doubtful.setdefault(worker, []).extend(_keys(result[0])),
+            in_doubt=lambda result: self._doubt(worker, result[0]),
         )
         self._owed = owed
         self._hold(worker, sum(len(claim.recipients) for claim in claims))
@@ -101,6 +101,11 @@ class Leases:
                 claims += taken
         deltas.apply(conn, worker)
         return claims, owed
+
+    def _doubt(self, worker: int, claims: Sequence[Claim]) -> None:
+        keys = _keys(claims)
+        self._doubtful.setdefault(worker, []).extend(keys)
+        self._hold(worker, len(keys))
 
     def _settle_doubts(self, worker: int) -> None:
         """Give back what was claimed by a commit that was not acknowledged, if it happened."""
@@ -171,7 +176,8 @@ class Leases:
     def _remove(self, worker: int) -> None:
         def work(conn: Connection) -> None:
             sql.run(conn, st.FOLD_TALLIES, worker=worker, slot=slot())
-            sql.run(conn, st.REMOVE_TALLIES, worker=worker)
+            if not self._db.is_postgres:
+                sql.run(conn, st.REMOVE_TALLIES, worker=worker)
             sql.run(conn, st.REMOVE_WORKER, worker=worker)
 
         self._db.write(work)

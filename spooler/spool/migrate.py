@@ -33,7 +33,8 @@ _PAGE_SIZE = 4096  # bytes; measured: 8192 wastes half a page for each 4 KB cont
 def create_or_upgrade(url: str) -> str:
     """Make the spool at `url`, or upgrade it; returns what was done, in a few words."""
     place = parse_place(url)
-    created = isinstance(place, SqlitePlace) and _create_file(place.path, str(place))
+    if isinstance(place, SqlitePlace):
+        _create_file(place.path, str(place))
     db = connect(place)
     try:
         before = db.read(lambda conn: revision_of(conn, place))
@@ -49,7 +50,7 @@ def create_or_upgrade(url: str) -> str:
     finally:
         db.close()
     if done is None:
-        return f"{place}: made a spool" + ("" if created else " in an empty database")
+        return f"{place}: made a spool"
     return f"{place}: nothing to do" if done == REVISION else f"{place}: upgraded from {done} to {REVISION}"
 
 
@@ -85,17 +86,16 @@ def _scripts() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def _create_file(path: Path, place: str) -> bool:
-    """Create an empty file that only its owner may read, mail being private; SQLite's other files follow it."""
+def _create_file(path: Path, place: str) -> None:
+    """Create an empty file for its owner only, mail being private; SQLite's other files follow its mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        return False
+        return
     except OSError as error:
         raise CannotCreateError(
             f"{place}: cannot be created: {error.strerror}", hint="its folder must exist and be writable"
         ) from None
-    return True
 
 
 def _prepare_file(conn: Connection) -> None:

@@ -21,7 +21,8 @@ class SqlitePlace:
     path: Path
 
     def __str__(self) -> str:
-        return f"sqlite:///{self.path}"
+        # in a URL these two mean something
+        return "sqlite:///" + str(self.path).replace("%", "%25").replace("?", "%3F")
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,4 +207,5 @@ POSTGRES_EXTRAS = (
     "ALTER TABLE recipient SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000)",
 )
 for _extra in POSTGRES_EXTRAS:
-    sa.event.listen(metadata, "after_create", DDL(_extra).execute_if(dialect="postgresql"))
+    _ddl = DDL(_extra)  # type: ignore[no-untyped-call]  # SQLAlchemy left its arguments untyped
+    sa.event.listen(metadata, "after_create", _ddl.execute_if(dialect="postgresql"))

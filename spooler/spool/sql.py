@@ -42,20 +42,18 @@ _WORDS = {
         "lock": "",
         "share": "",
         "length": "length",
-        "bytes": "substr",
     },
     "postgresql": {
         "lock": "FOR UPDATE OF r",
         "share": "FOR SHARE",
         "length": "octet_length",
-        "bytes": "substring",
     },
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """A text, the columns of its batch ("name type", Postgres' types), and a text for Postgres if it differs."""
+    """A text, its batch's columns ("name type", Postgres' types), and a text for Postgres if that differs."""
 
     text: str
     columns: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a database is to this program: a spool of its own version, of another, or something else altogether."""
+"""What a database is to this program: a spool of its own version, of another, or something else."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from spooler.records import (
     WorkerRow,
 )
 from spooler.result import Outcome
-from spooler.spool import intake, looking, settling, upkeep
+from spooler.spool import contents, intake, looking, settling
+from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
 from spooler.spool.leasing import Leases
 from spooler.spool.place import parse_place
@@ -41,7 +42,7 @@ class Store:
         self._db = db
         self._ids = id_maker or IdMaker()
         self._leases = Leases(db)
-        self._chores = upkeep.Chores(db)
+        self._chores = Chores(db)
 
     @classmethod
     def open(cls, url: str, *, id_maker: IdMaker | None = None) -> Self:
@@ -123,11 +124,11 @@ class Store:
 
     def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]:
         """Return whole contents of one chunk each; larger and missing ones are left out."""
-        return upkeep.contents(self._db, content_ids)
+        return contents.contents(self._db, content_ids)
 
     def chunk(self, content: int, sequence: int) -> bytes | None:
         """Return one chunk of a content, None behind the last."""
-        return upkeep.chunk(self._db, content, sequence)
+        return contents.chunk(self._db, content, sequence)
 
     def settle(self, worker: int, results: Sequence[RecipientResult], *, now: int) -> SettleReport:
         """Make results durable in one transaction; see `spooler.spool.settling`. Repeating it is harmless."""
@@ -149,7 +150,7 @@ class Store:
         return looking.left(self._db, routes)
 
     def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:
-        """End what is over its time and under no lease as expired; returns how many, `limit` if perhaps more."""
+        """End as expired what is over its time and not leased; returns how many, `limit` if perhaps more."""
         return self._chores.expire(routes=routes, now=now, limit=limit)
 
     # looking
@@ -161,9 +162,9 @@ class Store:
     def queue(
         self,
         *,
-        filter: QueueFilter,
+        filter: QueueFilter,  # noqa: A002  # it reads well
         limit: int,
-        after: tuple[int, int] | None = None,  # it reads well
+        after: tuple[int, int] | None = None,
     ) -> list[QueuedRecipient]:
         """List queued recipients by (message id, n), from behind `after`."""
         return looking.queue(self._db, filter, limit=limit, after=after)

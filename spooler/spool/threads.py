@@ -142,9 +142,9 @@ class AsyncSpool:
     async def queue(
         self,
         *,
-        filter: QueueFilter,
+        filter: QueueFilter,  # noqa: A002  # as Store's
         limit: int,
-        after: tuple[int, int] | None = None,  # as Store's
+        after: tuple[int, int] | None = None,
     ) -> list[QueuedRecipient]:
         """See `Store.queue`."""
         return await self._run(partial(self._store.queue, filter=filter, limit=limit, after=after))

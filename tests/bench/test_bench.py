@@ -51,7 +51,10 @@ def test_a_run_that_did_not_deliver_everything_has_no_figure(monkeypatch: pytest
 
 def test_it_writes_its_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command prints a Markdown table and writes it, and the same figures as JSON, with the machine."""
-    assert main(["--tiny", "--spool", "sqlite", "--target", "sink", "--results", str(tmp_path)]) == 0
+    assert (
+        main(["--tiny", "--rounds", "2", "--spool", "sqlite", "--target", "sink", "--results", str(tmp_path)])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert printed.strip() in (tmp_path / "first.md").read_text()
     written = json.loads((tmp_path / "first.json").read_text())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from spooler.spool.store import Store
 
+from spooler.spool.store import Store
 from tests.cli.running import Runner
 from tests.spools import empty_spool, spool_path, spool_url
 

@@ -16,6 +16,7 @@ from spooler.result import Outcome, RecipientResult
 
 if TYPE_CHECKING:
     import pytest
+
     from spooler.spool.store import Store
 
 MESSAGE = b"Subject: hi\n\nhello\n"

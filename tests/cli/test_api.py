@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 import subprocess
 import sys
+import textwrap
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from spooler.spool.store import Store
 
 import spooler
 from spooler.config import parse_config
@@ -19,10 +21,9 @@ from spooler.ident import parse_id
 from spooler.records import QueueFilter
 from spooler.reply import Stage
 from spooler.result import Outcome
+from spooler.spool.migrate import create_or_upgrade
+from spooler.spool.store import Store
 from tests.cli.running import claim_all, result_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONTENT = b"Subject: hi\n\nHello\n"
 
@@ -57,6 +58,23 @@ def test_plain_code(spool_url: str) -> None:
         assert [entry.text for entry in spool.trace("a@example.com", limit=1)] == ["saved"]
         counts = {row.state.value: row.count for row in spool.stats() if row.count}
         assert counts == {"delivered": 1, "failed": 1}
+
+
+@pytest.mark.parametrize("source", ["README.md", "spooler/api.py"])
+def test_documented_examples(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples for Python that are shown to people run as they stand."""
+    text = (Path(__file__).parents[2] / source).read_text()
+    if source.endswith(".py"):
+        module = ast.get_docstring(ast.parse(text)) or ""
+        examples = [textwrap.dedent("".join(re.findall(r"^(?: {4}.*|)\n", module, re.MULTILINE)))]
+    else:
+        examples = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert examples
+    monkeypatch.chdir(tmp_path)
+    create_or_upgrade("sqlite:///spool.db")
+    for example in examples:
+        assert "enqueue" in example
+        exec(compile(example, source, "exec"), {"spooler": spooler})
 
 
 async def test_trio(spool_url: str) -> None:

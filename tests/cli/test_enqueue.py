@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spooler.spool.store import Store
-
     from tests.cli.running import Runner
 
 HOUR = 3_600_000_000  # µs

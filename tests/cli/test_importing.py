@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spooler.spool.store import Store
-
     from tests.cli.running import Runner
 
 MAIL = "Return-Path: <s@example.org>\nDelivered-To: r@example.org\nTo: t@example.org\n\nhello\n"
@@ -26,13 +25,13 @@ def test_report(spooler: Runner, store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "mail"
     folder.mkdir()
     (folder / "1").write_text(MAIL)
-    assert spooler("import", folder).out == "imported 1 message for 1 recipient (81 bytes read)\n"
+    assert spooler("import", folder).out == "imported 1 message for 1 recipient (82 bytes read)\n"
     (folder / "2").write_text("")
     (folder / "\x1b]3").write_text("A: b\n\nx\n")
     (folder / ".hidden").write_text("A: b\n\nx\n")
     done = spooler("import", folder, expect=65)
     assert done.out == (
-        "imported 0 messages for 0 recipients (89 bytes read); "
+        "imported 0 messages for 0 recipients (90 bytes read); "
         "1 imported before; 2 refused; 1 file passed over\n"
     )
     assert done.err.splitlines()[:3] == [

@@ -14,7 +14,6 @@ from tests.cli.running import claim_all, result_of
 
 if TYPE_CHECKING:
     from spooler.spool.store import Store
-
     from tests.cli.running import Runner
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -26,11 +25,11 @@ def settle_some(spooler: Runner, store: Store) -> str:
     ident = spooler("enqueue", "-f", "s@example.org", "--job", "june", *RECIPIENTS).out.strip()
     worker, (claim,) = claim_all(store)
     results = [
-        result_of(claim, 0, Outcome.DELIVERED, code=250, enhanced="2.0.0", text="saved [ok]", after=1),
+        result_of(claim, 0, Outcome.DELIVERED, code=250, enhanced="2.0.0", text="saved [ok]", after=1000),
         result_of(
             claim, 1, Outcome.FAILED, code=550, enhanced="5.1.1", text="no such\x1b[31m", stage=Stage.RCPT
         ),
-        result_of(claim, 2, Outcome.DEFERRED, text="connection lost", uncertain=True, after=2),
+        result_of(claim, 2, Outcome.DEFERRED, text="connection lost", uncertain=True, after=2000),
     ]
     numbers = {recipient.address: recipient.n for recipient in claim.recipients}
     assert numbers == dict(zip(RECIPIENTS, range(4), strict=True))

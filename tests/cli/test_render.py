@@ -68,13 +68,20 @@ def test_tables_are_plain_where_nobody_looks(capsys: pytest.CaptureFixture[str])
     assert second == "y" * 250 + "     10"
 
 
-def test_tables_fold_on_a_narrow_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("columns", ["30", "80"])
+def test_nothing_is_cut_off_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
 ) -> None:
-    """On a terminal nothing is cut off, however narrow it is."""
-    monkeypatch.setenv("COLUMNS", "30")
+    """Where a table does not fit its cells are folded; where that helps no more, each has a line."""
+    monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    render.print_table(["name", "other"], [["a" * 40, "b" * 40]])
+    render.print_table(
+        ["id", "from", "#tries", "to"],
+        [["1234", "x" * 90, "1", "y" * 90], ["5", "z", "", "z"]],
+        fold=("from", "to"),
+    )
     text = capsys.readouterr().out
-    assert (text.count("a"), text.count("b")) == (40 + "name".count("a"), 40)
+    assert (text.count("x"), text.count("y"), text.count("z")) == (90, 90, 2)
+    assert "1234" in text
+    assert ("id     1234" in text) == (columns == "30")

@@ -54,7 +54,7 @@ def test_folders_in_order(tmp_path: Path) -> None:
 
 
 def test_maildir(tmp_path: Path) -> None:
-    """Of a Maildir cur, new and sub-folders are read; tmp, index files and hidden files are not."""
+    """Of a Maildir cur, new and sub-folders are read; tmp is not, nor what lies beside, which is reported."""
     for name in (
         "cur/1:2,S",
         "new/2",
@@ -63,16 +63,25 @@ def test_maildir(tmp_path: Path) -> None:
         "cur/.hidden",
         ".Sent/cur/4:2,",
         ".Sent/new/5",
+        ".Sent/tmp/6",
     ):
         write(tmp_path / name)
     assert sorted(found(tmp_path)) == [".Sent/cur/4:2,", ".Sent/new/5", "cur/1:2,S", "new/2"]
-    assert passed(tmp_path) == []
+    assert passed(tmp_path) == [("dovecot-uidlist", "lies beside the parts of a Maildir", False)]
+
+
+def test_folder_without_tmp_is_no_maildir(tmp_path: Path) -> None:
+    """Files beside cur and new are messages where the folder is no whole Maildir."""
+    for name in ("cur/1:2,S", "new/2", "3"):
+        write(tmp_path / name)
+    assert found(tmp_path) == ["3", "cur/1:2,S", "new/2"]
 
 
 def test_maildir_flags_do_not_change_the_source(tmp_path: Path) -> None:
     """A message that was read meanwhile, in cur with flags, is still the one that was in new."""
     write(tmp_path / "new/1.host")
     (tmp_path / "cur").mkdir()
+    (tmp_path / "tmp").mkdir()
     before = [one.source for one in find_messages(tmp_path) if isinstance(one, FoundMessage)]
     (tmp_path / "new/1.host").rename(tmp_path / "cur/1.host:2,RS")
     after = [one.source for one in find_messages(tmp_path) if isinstance(one, FoundMessage)]
@@ -84,6 +93,7 @@ def test_from_line_in_a_maildir_is_text(tmp_path: Path) -> None:
     data = b"From a Mon Jan  5 10:00:00 2026\nA: 1\n\nx\n\nFrom b Mon Jan  5 10:00:00 2026\nB: 2\n\ny\n"
     write(tmp_path / "cur/1", data)
     (tmp_path / "new").mkdir()
+    (tmp_path / "tmp").mkdir()
     (message,) = [b"".join(one.blocks()) for one in find_messages(tmp_path) if isinstance(one, FoundMessage)]
     assert message == data
 

@@ -36,7 +36,6 @@ def test_health_doubles_its_pauses_and_opens_at_the_first_success() -> None:
     health = Health()
     rng = random.Random(1)
     assert health.may_try(0.0)
-    assert not health.down
     for n in range(10):
         longest = min(2.0**n, LONGEST_PAUSE)
         pause = health.failed(100.0, rng)

@@ -77,14 +77,14 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def running(
-    argv: Sequence[str | Path],
+    argv: Sequence[object],
     *,
     ready: Callable[[], bool],
     log: Path,
     env: Mapping[str, str] | None = None,
     user: str | int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `argv` until the block ends; enter it once `ready()` says so.
+    """Run `argv`, each made a string, until the block ends; enter it once `ready()` says so.
 
     Output goes to `log`. Raises ServerError with the end of the log when the program ends early or is
     not ready within `START_WITHIN`. It gets SIGTERM, and SIGKILL if it does not go within `STOP_WITHIN`.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LIMIT = 300  # seconds that any command here may take
+_LIMIT = 120  # seconds that any command here may take
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ def test_good_configuration() -> None:
     config = parse_config(GOOD, name="test")
     route = config.routes["store1"]
     assert [str(d) for d in route.parsed()] == ["unix:/run/lmtp", "inet:127.0.0.1:24"]
-    assert (route.retry.first, route.retry.maximum, route.retry.lifetime) == (90, 7200, 86400)
+    retry = route.retry
+    assert [float(d) for d in (retry.first, retry.maximum, retry.lifetime)] == [90, 7200, 86400]
     assert route.retry.first.us == 90_000_000
     assert route.recipients == Route(destinations=[]).recipients == 100
     assert config.route_of("Example.Org") == "store1"

@@ -25,9 +25,14 @@ ADD_CONTENTS = Statement(
     """
     WITH {b}
     INSERT INTO content_chunk (content, sequence, data)
-    SELECT b.content, 0, {bytes}(:blob, b.start, b.length) FROM b WHERE b.content > 0
-    """,
+    SELECT b.content, 0, coalesce(substr(:blob, b.start, b.length), x'') FROM b WHERE b.content > 0
+    """,  # SQLite's substr of nothing is NULL
     ("content bigint", "start integer", "length integer"),
+    postgres="""
+    WITH {b}
+    INSERT INTO content_chunk (content, sequence, data)
+    SELECT b.content, 0, substring(CAST(:blob AS bytea), b.start, b.length) FROM b
+    """,
 )
 ADD_CHUNK = Statement(
     "INSERT INTO content_chunk (content, sequence, data) VALUES (:content, :sequence, :data)"
@@ -71,8 +76,8 @@ ADD_MESSAGES = Statement(
 ADD_RECIPIENTS = Statement(
     """
     WITH {b}
-    INSERT INTO recipient (message_id, n, address, domain, route, priority, due, attempts, claims, may_be_delivered,
-        notify, orcpt, stage, code, enhanced, text)
+    INSERT INTO recipient (message_id, n, address, domain, route, priority, due, attempts, claims,
+        may_be_delivered, notify, orcpt, stage, code, enhanced, text)
     SELECT b.message_id, b.n, b.address, b.domain, b.route, b.priority, b.due, 0, 0, FALSE,
         b.notify, b.orcpt, '', 0, '', ''
     FROM b WHERE b.message_id > 0

@@ -20,12 +20,19 @@ WORKERS = Statement("SELECT id, host, pid, started, beat, beat_at FROM worker OR
 WORKER_LIVES = Statement("SELECT 1 FROM worker WHERE id = :worker AND fenced IS NULL {share}")
 FENCE = Statement("UPDATE worker SET fenced = coalesce(fenced, :now) WHERE id = :worker")
 REMOVE_WORKER = Statement("DELETE FROM worker WHERE id = :worker")
+# one statement on Postgres, for a worker that was declared dead may still be counting
 FOLD_TALLIES = Statement(
     """
     INSERT INTO tally (writer, route, state, count)
     SELECT :slot, route, state, count FROM tally WHERE writer = :worker ORDER BY route, state
     ON CONFLICT (writer, route, state) DO UPDATE SET count = tally.count + excluded.count
-    """
+    """,
+    postgres="""
+    WITH gone AS (DELETE FROM tally WHERE writer = :worker RETURNING route, state, count)
+    INSERT INTO tally (writer, route, state, count)
+    SELECT :slot, route, state, count FROM gone ORDER BY route, state
+    ON CONFLICT (writer, route, state) DO UPDATE SET count = tally.count + excluded.count
+    """,
 )
 REMOVE_TALLIES = Statement("DELETE FROM tally WHERE writer = :worker")
 
@@ -34,16 +41,12 @@ _DUE = """
     WHERE r.route = :route AND r.priority = :priority AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :now
     ORDER BY r.due, r.message_id, r.n LIMIT :limit
     """
+_COUNTS = [
+    f"(SELECT count(*) FROM ({_DUE.replace(':priority', str(p.value))}) AS d{p.value})"  # noqa: S608  # ours
+    for p in Priority
+]
 # how many are due of each class, up to a limit
-COUNT_DUE = Statement(
-    "SELECT "
-    + ", ".join(
-        "(SELECT count(*) FROM ("
-        + _DUE.replace(":priority", str(priority.value))
-        + f") AS d{priority.value})"
-        for priority in Priority
-    )
-)
+COUNT_DUE = Statement(f"SELECT {', '.join(_COUNTS)}")
 
 # an array a message, in the order of `spooler.claim.Claim`'s fields
 LOOK_AT_DUE = Statement(
@@ -117,12 +120,13 @@ RESCUE_SAFE = Statement(
     """,
     KEYS,
 )
+# under worker 0: the worker may yet record what it did, and its row must not meet with this one
 RECORD_UNCERTAIN = Statement(
     """
     WITH {b}
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
         code, enhanced, text, destination, waited, took)
-    SELECT r.message_id, r.n, :now, :worker, r.address, r.route, r.attempts + 1, 'deferred', TRUE, FALSE,
+    SELECT r.message_id, r.n, :now, 0, r.address, r.route, r.attempts + 1, 'deferred', TRUE, FALSE,
         'final', 0, '', :text, '', 0, 0
     FROM b CROSS JOIN recipient r
     WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker

