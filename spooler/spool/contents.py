@@ -25,9 +25,7 @@ _LENGTHS = msgspec.json.Decoder(list[tuple[int, int]])
 
 def contents(db: Database, idents: Sequence[int]) -> dict[int, bytes]:
     """Return whole contents of one chunk each; those that are longer, or not there, are left out."""
-    found: dict[int, bytes] = {}
-    for start in range(0, len(idents), SLICE):
-        found.update(db.read(partial(_contents, idents=idents[start : start + SLICE])))
+    found = db.read(partial(_contents, idents=idents))
     for ident in [ident for ident, data in found.items() if len(data) == CHUNK_SIZE]:
         if chunk(db, ident, 1) is not None:
             del found[ident]
@@ -41,6 +39,13 @@ def chunk(db: Database, content: int, sequence: int) -> bytes | None:
 
 
 def _contents(conn: Connection, idents: Sequence[int]) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for start in range(0, len(idents), SLICE):
+        found.update(_slice(conn, idents[start : start + SLICE]))
+    return found
+
+
+def _slice(conn: Connection, idents: Sequence[int]) -> dict[int, bytes]:
     if conn.dialect.name == "postgresql":
         # binary, for as text every byte would travel as two and be parsed
         driver = cast("psycopg.Connection", conn.connection.driver_connection)

@@ -33,6 +33,8 @@ from tests.spool.making import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Connection
+
 LATER = NOW + 10 * DAY
 
 
@@ -94,7 +96,7 @@ def test_expire_in_small_steps(store: Store, monkeypatch: pytest.MonkeyPatch, li
     monkeypatch.setattr(chores, "OVERDUE_PAGE", 3)
     early = put(store, *(message(*(f"u{i}@example.org" for i in range(5))) for _ in range(6)))
     put(store, message("late@example.org"), now=LATER)
-    steps = []
+    steps: list[int] = []
     while not steps or steps[-1] == limit:
         steps.append(expire(store, limit=limit))
 
@@ -107,11 +109,14 @@ def test_expire_looks_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     """A passage does not look again at what it has seen; what comes over its time later is found."""
     put(store, message(expires=NOW + SECOND))
     assert expire(store, now=NOW + MINUTE) == 1
-    looked = []
+    looked: list[tuple[int, int]] = []
     real = chores._overdue
-    monkeypatch.setattr(
-        chores, "_overdue", lambda *args, **kw: looked.append(kw["after"]) or real(*args, **kw)
-    )
+
+    def watched(conn: Connection, after: tuple[int, int], now: int) -> list[tuple[int, int, bool]]:
+        looked.append(after)
+        return real(conn, after, now)
+
+    monkeypatch.setattr(chores, "_overdue", watched)
     put(store, message(expires=NOW + 2 * MINUTE))
 
     assert expire(store, now=NOW + 3 * MINUTE) == 1
@@ -307,7 +312,7 @@ def partitions(store: Store) -> list[str]:
 
 
 def test_partitions_ahead(on_postgres: Store) -> None:
-    """On PostgreSQL the ledger has a partition a day, made ahead; 15 January 2027 is the day of these tests."""
+    """On PostgreSQL the ledger has a partition a day, made ahead (these tests are of 15 January 2027)."""
     on_postgres.maintain(now=NOW)
     assert partitions(on_postgres) == [
         "attempt_20270115",

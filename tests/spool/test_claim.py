@@ -104,7 +104,7 @@ def test_urgent_first(store: Store) -> None:
 
 @pytest.mark.parametrize("limit", [1, 3, 40])
 def test_nobody_starves(store: Store, limit: int) -> None:
-    """However much urgent mail there is and however little is taken at a time, every class gets its eighth."""
+    """However much is urgent and however little is taken at a time, every class gets its eighth."""
     mine = {}
     for priority in Priority:
         addresses = [f"u{i}@example.org" for i in range(200)]

@@ -27,7 +27,7 @@ def _work(store: Store, rng: random.Random, me: int) -> None:
 
 
 def _zombie(store: Store, other: Store, rng: random.Random) -> None:
-    """A worker that is rescued in the middle of its work, starts again, and settles what it had all the same."""
+    """A worker that is rescued while it works, settles what it had all the same, and starts again."""
     now = DUE
     while store.left():
         now += 1  # no two things happen to a recipient in the same microsecond

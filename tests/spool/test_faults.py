@@ -46,7 +46,7 @@ def store(sqlite_url: str) -> Iterator[Store]:
 
 
 def test_disk_full(store: Store) -> None:
-    """A full disk is told; what was accepted before is there, and results can be settled when there is room."""
+    """A full disk is told; what was accepted is there, and results are settled when there is room."""
     first = put(store, *(message() for _ in range(20)))
     me = worker(store)
     batch = results(claim(store, me))

@@ -230,7 +230,6 @@ class _Stubborn(IdMaker):
 
     def make(self, now: int) -> int:
         """The same again."""
-        self.ident += 0 if self.redraws else 0
         return self.ident
 
     def redraw(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -27,7 +27,13 @@ from tests.spool.making import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
     from spooler.spool.store import Store
+
+T = TypeVar("T")
 
 LATER = DUE + MINUTE
 
@@ -207,10 +213,15 @@ def test_doubtful_claim_is_given_back(store: Store, monkeypatch: pytest.MonkeyPa
     me = worker(store)
     real = store._db.write
 
-    def lossy(work: object, **options: object) -> object:
-        result = real(work, **options)  # type: ignore[arg-type]  # passed through
-        if in_doubt := options.get("in_doubt"):
-            in_doubt(result)  # type: ignore[operator]  # it is a function
+    def lossy(
+        work: Callable[[Connection], T],
+        *,
+        in_doubt: Callable[[T], object] | None = None,
+        durable: bool = True,
+    ) -> T:
+        result = real(work, durable=durable)
+        if in_doubt is not None:
+            in_doubt(result)
             raise ConnectionError
         return result
 

@@ -324,7 +324,8 @@ class History:
         """The queue as it is."""
         rows = ask(
             self.stores[0],
-            "SELECT message_id, n, route, due, attempts, claims, lease, hold, may_be_delivered FROM recipient",
+            "SELECT message_id, n, route, due, attempts, claims, lease, hold, may_be_delivered"
+            " FROM recipient",
         )
         return {row[:2]: (*row[2:7], row[7] is not None, bool(row[8])) for row in rows}
 

@@ -36,8 +36,8 @@ _CATALOGUES = {
         "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
         """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace""",
-        """SELECT relname, relkind, reloptions, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid) FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace""",
+        """SELECT relname, relkind, reloptions, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid)
+        FROM pg_class WHERE relnamespace = 'public'::regnamespace""",
         """SELECT attrelid::regclass::text, attname, attstorage FROM pg_attribute
         WHERE attrelid = 'content_chunk'::regclass""",
     ),

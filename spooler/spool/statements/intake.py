@@ -70,7 +70,7 @@ _MESSAGE = (
 )
 _NAMES = ", ".join(column.partition(" ")[0] for column in _MESSAGE)
 ADD_MESSAGES = Statement(
-    f"WITH {{b}} INSERT INTO message ({_NAMES}) SELECT {_NAMES} FROM b WHERE b.id > 0",  # noqa: S608  # ours
+    f"WITH {{b}} INSERT INTO message ({_NAMES}) SELECT {_NAMES} FROM b WHERE b.id > 0",
     _MESSAGE,
 )
 ADD_RECIPIENTS = Statement(

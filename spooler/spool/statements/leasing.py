@@ -42,8 +42,7 @@ _DUE = """
     ORDER BY r.due, r.message_id, r.n LIMIT :limit
     """
 _COUNTS = [
-    f"(SELECT count(*) FROM ({_DUE.replace(':priority', str(p.value))}) AS d{p.value})"  # noqa: S608  # ours
-    for p in Priority
+    f"(SELECT count(*) FROM ({_DUE.replace(':priority', str(p.value))}) AS d{p.value})" for p in Priority
 ]
 # how many are due of each class, up to a limit
 COUNT_DUE = Statement(f"SELECT {', '.join(_COUNTS)}")
@@ -60,13 +59,13 @@ LOOK_AT_DUE = Statement(
         CROSS JOIN recipient r ON r.message_id = d.message_id AND r.n = d.n
         CROSS JOIN message m ON m.id = d.message_id
         GROUP BY m.id)
-    """  # noqa: S608  # our own texts only
+    """
 )
 TAKE_DUE = Statement(
     f"""
     UPDATE recipient SET lease = :worker, claims = claims + 1
     WHERE (message_id, n) IN ({_DUE})
-    """  # noqa: S608  # our own texts only
+    """
 )
 CLAIM = Statement(
     "",
@@ -83,7 +82,7 @@ CLAIM = Statement(
         ) AS one
         FROM taken t JOIN message m ON m.id = t.message_id
         GROUP BY m.id) AS grouped
-    """,  # noqa: S608  # our own texts only
+    """,
 )
 
 # FOR UPDATE also waits for a commit in flight, of which nobody knows the fate yet
@@ -94,7 +93,7 @@ LEASED_STATES = Statement(
         SELECT r.route, {STATE_UNLEASED} AS state, r.lease
         FROM b CROSS JOIN recipient r WHERE r.message_id = b.message_id AND r.n = b.n {{lock}}) AS l
     WHERE lease = :worker GROUP BY route, state
-    """,  # noqa: S608  # our own texts only
+    """,
     KEYS,
 )
 RELEASE = Statement(

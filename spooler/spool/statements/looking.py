@@ -18,10 +18,8 @@ _FIRST = """
     """
 # the first entry of the index for each class
 NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority in Priority))
-MESSAGE = Statement(
-    f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id"  # noqa: S608  # ours
-)
-_LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"  # noqa: S608  # our own texts only
+MESSAGE = Statement(f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id")
+_LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"
 LEDGER_OF = Statement(f"{_LEDGER} WHERE message_id = :message_id ORDER BY at, n")
 LEDGER_FOR = Statement(
     f"{_LEDGER} WHERE lower(address) = lower(:address) ORDER BY at DESC, message_id DESC, n DESC LIMIT :limit"

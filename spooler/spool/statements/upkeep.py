@@ -17,14 +17,15 @@ CONTENTS = Statement(
 )
 CHUNK = Statement("SELECT data FROM content_chunk WHERE content = :content AND sequence = :sequence")
 
-# Whether there is a row is asked by (SELECT 1 ... LIMIT 1) IS NULL, not by EXISTS: that Postgres may turn into a
-# join with the whole queue.
+# Whether there is a row is asked by (SELECT 1 ... ORDER BY ... LIMIT 1) IS NULL, not by EXISTS, which
+# Postgres may turn into a join with the whole queue. The order keeps it to the index, whatever it believes.
 #
 # needed: something of a message that has it is queued, or a sender who asked for it back (RET=FULL, RFC 3461
 # section 4.3) is still to be told. A message's own content has its id; shared ones have an index.
 _WANTED = """
-    ((SELECT 1 FROM recipient r WHERE r.message_id = m.id LIMIT 1) IS NOT NULL
-        OR (m.ret = 'FULL' AND (SELECT 1 FROM notice o WHERE o.message_id = m.id LIMIT 1) IS NOT NULL))
+    ((SELECT 1 FROM recipient r WHERE r.message_id = m.id ORDER BY r.n LIMIT 1) IS NOT NULL
+        OR (m.ret = 'FULL'
+            AND (SELECT 1 FROM notice o WHERE o.message_id = m.id ORDER BY o.n LIMIT 1) IS NOT NULL))
     """
 _OWN = "SELECT 1 FROM message m WHERE m.id = content_chunk.content AND m.content = m.id"
 _SHARED = "SELECT 1 FROM message m WHERE m.content = content_chunk.content AND m.content <> m.id"
@@ -41,14 +42,14 @@ NEXT_CONTENTS = Statement(
     """
 )
 SWEEP_RANGE = Statement(
-    f"DELETE FROM content_chunk WHERE content > :after AND content <= :upto AND {_UNNEEDED}"  # noqa: S608  # ours
+    f"DELETE FROM content_chunk WHERE content > :after AND content <= :upto AND {_UNNEEDED}"
 )
 SWEEP_OF = Statement(
     f"""
     WITH {{b}}
     DELETE FROM content_chunk WHERE content IN
         (SELECT m.content FROM b CROSS JOIN message m WHERE m.id = b.message_id) AND {_UNNEEDED}
-    """,  # noqa: S608  # our own texts only
+    """,
     ("message_id bigint",),
 )
 
@@ -56,32 +57,15 @@ SWEEP_OF = Statement(
 RETIRABLE = Statement(
     """
     SELECT m.id FROM message m WHERE m.id < :floor
-        AND (SELECT 1 FROM recipient r WHERE r.message_id = m.id LIMIT 1) IS NULL
-        AND (SELECT 1 FROM attempt a WHERE a.message_id = m.id AND a.at >= :before LIMIT 1) IS NULL
-    ORDER BY m.id LIMIT :limit
-    """
-)
-_OF = Statement(
-    f"""
-    WITH {{b}}
-    DELETE FROM content_chunk WHERE content IN
-        (SELECT m.content FROM b CROSS JOIN message m WHERE m.id = b.message_id) AND {_UNNEEDED}
-    """,  # noqa: S608  # our own texts only
-    ("message_id bigint",),
-)
-
-# old messages of which nothing is queued and nothing younger is in the ledger
-RETIRABLE = Statement(
-    """
-    SELECT m.id FROM message m WHERE m.id < :floor
-        AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message_id = m.id)
-        AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = m.id AND a.at >= :before)
+        AND (SELECT 1 FROM recipient r WHERE r.message_id = m.id ORDER BY r.n LIMIT 1) IS NULL
+        AND (SELECT 1 FROM attempt a WHERE a.message_id = m.id AND a.at >= :before
+            ORDER BY a.n LIMIT 1) IS NULL
     ORDER BY m.id LIMIT :limit
     """
 )
 _OF = "message_id IN (SELECT message_id FROM b)"
-RETIRE_NOTICES = Statement(f"WITH {{b}} DELETE FROM notice WHERE {_OF}", ("message_id bigint",))  # noqa: S608
-RETIRE_LEDGER = Statement(f"WITH {{b}} DELETE FROM attempt WHERE {_OF}", ("message_id bigint",))  # noqa: S608
+RETIRE_NOTICES = Statement(f"WITH {{b}} DELETE FROM notice WHERE {_OF}", ("message_id bigint",))
+RETIRE_LEDGER = Statement(f"WITH {{b}} DELETE FROM attempt WHERE {_OF}", ("message_id bigint",))
 RETIRE_MESSAGES = Statement(
     "WITH {b} DELETE FROM message WHERE id IN (SELECT message_id FROM b)", ("message_id bigint",)
 )
