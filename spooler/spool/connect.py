@@ -189,18 +189,22 @@ class SqliteDatabase:
                 self._lock.release()
 
     def _bound_wal(self) -> None:
-        """Keep the log from growing for ever where no worker runs. Called under the lock."""
-        try:
+        """Keep the log from growing for ever where no worker runs. Called under the lock.
+
+        The commit has happened: nothing that goes wrong here may look as if it had not.
+        """
+        with suppress(sqlite3.Error, OSError):
             size = self._wal.stat().st_size
-        except OSError:
-            return
-        if size <= self._wal_limit:
-            return
-        self._driver.execute("PRAGMA busy_timeout = 0")  # a reader may keep it from shrinking: never wait
-        self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        self._driver.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
-        shrunk = self._wal.stat().st_size < size
-        self._wal_limit = WAL_LIMIT if shrunk else size + WAL_LIMIT
+            if size <= self._wal_limit:
+                return
+            self._wal_limit = size + WAL_LIMIT
+            self._driver.execute("PRAGMA busy_timeout = 0")  # a reader may keep it from shrinking: never wait
+            try:
+                self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._driver.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+            if self._wal.stat().st_size < size:
+                self._wal_limit = WAL_LIMIT
 
     def close(self) -> None:
         """Close under the lock, for the last one to close checkpoints.

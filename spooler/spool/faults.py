@@ -5,6 +5,7 @@ A statement that is itself wrong stays what it is, for that is a bug.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import stat
 from contextlib import contextmanager
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INIT = "spooler init"
+_MAKE_ROOM = "make room; nothing that was accepted is lost"
+_MAKE_WRITABLE = "make the file, its folder and its file system writable"
+_SYSTEM = {
+    errno.ENOSPC: ("disk full", _MAKE_ROOM),
+    errno.EDQUOT: ("disk quota used up", _MAKE_ROOM),
+    errno.EROFS: ("read-only", _MAKE_WRITABLE),
+}
 _SQLITE_TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_TAKEN = {
     sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
@@ -82,7 +90,8 @@ def explain(error: BaseException, place: str) -> SpoolerError | None:
             f"{place}: {cause.strerror}: {cause.filename}", hint="run as the user that the spool belongs to"
         )
     if isinstance(cause, OSError):
-        return StorageError(f"{place}: {cause.strerror or cause}")
+        what, hint = _SYSTEM.get(cause.errno or 0, (cause.strerror or str(cause), "check the disk"))
+        return StorageError(f"{place}: {what}", hint=hint)
     return None
 
 
@@ -99,11 +108,9 @@ def _sqlite(error: sqlite3.Error, place: str) -> SpoolerError | None:  # a table
     if code in _SQLITE_TRANSIENT:
         return TryAgainError(f"{place}: database is locked by another process", hint="try again")
     if code == sqlite3.SQLITE_FULL:
-        return StorageError(f"{place}: disk full", hint="make room; nothing that was accepted is lost")
+        return StorageError(f"{place}: disk full", hint=_MAKE_ROOM)
     if code == sqlite3.SQLITE_READONLY:
-        return StorageError(
-            f"{place}: read-only", hint="make the file, its folder and its file system writable"
-        )
+        return StorageError(f"{place}: read-only", hint=_MAKE_WRITABLE)
     if code in (sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return NotPermittedError(f"{place}: access denied", hint="run as the user that the spool belongs to")
     if code == sqlite3.SQLITE_CANTOPEN:
@@ -128,7 +135,7 @@ _STATES: tuple[tuple[str, type[SpoolerError], str, str], ...] = (
     ("08", UnavailableError, "connection to the database was lost", "try again"),
     ("57P", UnavailableError, "the database is shutting down or starting", "try again"),
     ("57014", TryAgainError, "the database cancelled a statement", "try again"),
-    ("53100", StorageError, "disk full", "make room; nothing that was accepted is lost"),
+    ("53100", StorageError, "disk full", _MAKE_ROOM),
     ("53300", UnavailableError, "the database takes no more connections", "raise max_connections"),
     ("53", StorageError, "the database is out of resources", "see its log"),
     ("58", StorageError, "the database had an input/output error", "see its log"),
