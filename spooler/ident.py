@@ -18,6 +18,7 @@ EPOCH = 1_735_689_600_000_000  # 2025-01-01T00:00:00Z in µs since 1970
 TAG_BITS = 12
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {c: i for i, c in enumerate(_ALPHABET)} | {"o": 0, "i": 1, "l": 1}
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _LENGTH = 13
 
 
@@ -58,7 +59,16 @@ def floor_at(when: int) -> int:
 
 def format_id(ident: int) -> str:
     """Give the form that people see, 13 characters."""
-    return "".join(_ALPHABET[ident >> shift & 31] for shift in range(60, -1, -5))
+    pairs = _PAIRS
+    return (
+        _ALPHABET[ident >> 60]
+        + pairs[ident >> 50 & 1023]
+        + pairs[ident >> 40 & 1023]
+        + pairs[ident >> 30 & 1023]
+        + pairs[ident >> 20 & 1023]
+        + pairs[ident >> 10 & 1023]
+        + pairs[ident & 1023]
+    )
 
 
 def parse_id(text: str) -> int | None:

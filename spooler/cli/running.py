@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 from rich.console import Console
@@ -21,20 +21,19 @@ from rich.progress import (
 )
 
 from spooler.delivery.claimer import Until
-from spooler.errors import ConfigError, TryAgainError
+from spooler.errors import ConfigError, SpoolerError, TryAgainError
 from spooler.events import Event, RouteDown, RouteUp, TransactionEnded
 from spooler.ops.logging import EventLog
 from spooler.result import Outcome
-from spooler.spool.store import Store
-from spooler.spool.threads import AsyncSpool
+from spooler.spool.remote import spool_process
 from spooler.worker import WorkerRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from spooler.cli.options import Settings
 
-_STATS_EVERY = 0.25  # seconds between looks at what is left, for the bar
+T = TypeVar("T")
 
 
 def run_worker(settings: Settings, *, log_level: str) -> None:
@@ -43,11 +42,11 @@ def run_worker(settings: Settings, *, log_level: str) -> None:
     log = EventLog(level=log_level)
 
     async def main() -> bool:
-        with Store.open(settings.url) as store:
-            run = WorkerRun(spool=AsyncSpool(store), config=settings.config, observe=log)
+        async with spool_process(settings.url) as spool:
+            run = WorkerRun(spool=spool, config=settings.config, observe=log)
             return await _with_signals(run, log)
 
-    if not trio.run(main):
+    if not _run(main):
         raise TryAgainError(
             "the spool did not take the last results",
             hint="they are taken over as uncertain when the spool is back",
@@ -65,8 +64,7 @@ def run_drain(settings: Settings, *, until_empty: bool, quiet: bool, log_level: 
         log(event)
 
     async def main() -> int:
-        with Store.open(settings.url) as store:
-            spool = AsyncSpool(store)
+        async with spool_process(settings.url) as spool:
             run = WorkerRun(
                 spool=spool, config=settings.config, observe=observe, until=Until(empty=until_empty)
             )
@@ -75,7 +73,7 @@ def run_drain(settings: Settings, *, until_empty: bool, quiet: bool, log_level: 
                 await _with_signals(run, log)
             return await spool.left()
 
-    left = trio.run(main)
+    left = _run(main)
     if not quiet:
         tally.summarise(left)
     return left
@@ -85,7 +83,7 @@ class DrainTally:
     """Counts what a drain did, and shows it."""
 
     def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes: Counter[Outcome] = Counter()
         self.down: dict[str, str] = {}
         self.began = monotonic()
         self._progress: Progress | None = None
@@ -94,10 +92,12 @@ class DrainTally:
         """Take an event."""
         match event:
             case TransactionEnded(results=results):
+                outcomes = self.outcomes
+                deferred = outcomes[Outcome.DEFERRED]
                 for result in results:
-                    self.outcomes[result.outcome.value] += 1
+                    outcomes[result.outcome] += 1
                 if self._progress is not None:
-                    ended = sum(result.outcome is not Outcome.DEFERRED for result in results)
+                    ended = len(results) - (outcomes[Outcome.DEFERRED] - deferred)
                     self._progress.advance(self._progress.task_ids[0], ended)
             case RouteDown(route=route, why=why):
                 self.down[route] = why
@@ -129,12 +129,25 @@ class DrainTally:
     def summarise(self, left: int) -> None:
         """Print the end of the drain in a few words."""
         took = monotonic() - self.began
-        done = sum(self.outcomes.values())
-        parts = [f"{self.outcomes[o.value]} {o.value}" for o in Outcome if self.outcomes[o.value]]
+        done = self.outcomes.total()
+        parts = [f"{self.outcomes[o]} {o.value}" for o in Outcome if self.outcomes[o]]
         rate = f", {done / took:,.0f} recipients/s" if took > 0 and done else ""
         print(f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}; {left} left", file=sys.stderr)  # noqa: T201  # it is the command's output
         for route, why in self.down.items():
             print(f"route {route} is down: {why}", file=sys.stderr)  # noqa: T201  # it is the command's output
+
+
+def _run(main: Callable[[], Awaitable[T]]) -> T:
+    """Run in trio; an error that people can mend is raised as itself, not in a group."""
+    try:
+        return trio.run(main)
+    except BaseExceptionGroup as group:
+        errors: BaseException = group
+        while isinstance(errors, BaseExceptionGroup) and len(errors.exceptions) == 1:
+            errors = errors.exceptions[0]
+        if isinstance(errors, SpoolerError):
+            raise errors from None
+        raise
 
 
 def _check(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """What delivery needs of the spool, and what is shared by everything that one worker runs.
 
-The spool is a protocol here: the product gives one that works in threads, a simulation one that
-works inline. Nothing in `delivery` knows about databases.
+The spool is a protocol here: the product gives one in a process of its own, a simulation one that is
+called inline. Nothing in `delivery` knows about databases.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ every warning, and at exit. Whatever comes from outside is escaped.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO
 
 import msgspec
@@ -35,8 +37,25 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+_ENCODER = msgspec.json.Encoder()
 FLUSH_EVERY = 0.1  # seconds
 TEXT_LIMIT = 500  # characters of a server's reply in a line
+
+
+class TransactionLine(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag="transaction"):
+    """The line of a transaction: as structlog would make it, at a tenth of the cost."""
+
+    id: str
+    sender: str
+    size: int
+    route: str
+    destination: str
+    mode: str
+    recipients: int
+    delivered: int
+    ms: int
+    level: str
+    timestamp: str
 
 
 class GatheringFile:
@@ -69,10 +88,12 @@ class EventLog:
     def __init__(self, *, file: TextIO | None = None, level: str = "info") -> None:
         target = file or sys.stderr
         self._gathering = GatheringFile(target)
-        terminal = target.isatty()
+        self._terminal = target.isatty()
+        threshold = logging.getLevelNamesMapping()[level.upper()]
+        self._informs = threshold <= logging.INFO
         self._log = structlog.wrap_logger(
             structlog.WriteLogger(self._gathering),  # type: ignore[arg-type]  # it needs write and flush alone
-            processors=_processors(terminal=terminal),
+            processors=_processors(terminal=self._terminal),
             wrapper_class=structlog.make_filtering_bound_logger(
                 logging.getLevelNamesMapping()[level.upper()]
             ),
@@ -114,8 +135,7 @@ class EventLog:
                 delivered += 1
             else:
                 self._not_delivered(queue_id, result)
-        self._log.info(
-            "transaction",
+        line = TransactionLine(
             id=queue_id,
             sender=show(event.sender),
             size=event.size,
@@ -125,7 +145,15 @@ class EventLog:
             recipients=len(event.results),
             delivered=delivered,
             ms=event.took // 1000,
+            level="info",
+            timestamp=_stamp(event.results[0].at),
         )
+        if self._terminal:
+            fields = msgspec.structs.asdict(line)
+            del fields["level"], fields["timestamp"]
+            self._log.info("transaction", **fields)
+        elif self._informs:
+            self._gathering.write(_ENCODER.encode(line).decode() + "\n")
 
     def _not_delivered(self, queue_id: str, result: RecipientResult) -> None:
         self._log.warning(
@@ -195,7 +223,15 @@ def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return msgspec.json.encode(event).decode()
 
 
-def _iso(when: int) -> str:
-    import datetime as dt
+@lru_cache(maxsize=4)
+def _second(when: int) -> str:
+    return dt.datetime.fromtimestamp(when, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
+
+def _stamp(when: int) -> str:
+    """Write µs UTC as structlog does."""
+    return f"{_second(when // 1_000_000)}.{when % 1_000_000:06}Z"
+
+
+def _iso(when: int) -> str:
     return dt.datetime.fromtimestamp(when / 1_000_000, tz=dt.UTC).isoformat(timespec="seconds")

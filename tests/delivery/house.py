@@ -7,7 +7,7 @@ import os
 import random
 from collections import Counter
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -19,7 +19,6 @@ from spooler.sink.server import serve
 from spooler.sink.state import SinkOptions
 from spooler.spool import migrate
 from spooler.spool.store import Store
-from spooler.spool.threads import AsyncSpool, inline
 from spooler.worker import WorkerRun
 
 if TYPE_CHECKING:
@@ -38,6 +37,22 @@ EPOCH = 1_800_000_000_000_000  # µs UTC at which the jumping clock begins
 def clock() -> int:
     """Wall clock that follows trio's."""
     return EPOCH + int(trio.current_time() * 1_000_000)
+
+
+class Inline:
+    """A store whose methods are awaited and run at once, in the caller's thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # stands for any method
+        method = getattr(self._store, name)
+
+        async def call(*args: object, **kwargs: object) -> object:
+            await trio.lowlevel.checkpoint()
+            return method(*args, **kwargs)
+
+        return call
 
 
 class Inbox:
@@ -64,7 +79,7 @@ class House:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.spool: SpoolPort = AsyncSpool(store, inline)
+        self.spool: SpoolPort = Inline(store)
         self.events: list[Event] = []
 
     def enqueue(

@@ -86,6 +86,8 @@ def test_one_line_per_transaction_and_per_recipient_not_delivered() -> None:
     assert lines[1]["retry_at"] is None
     assert (lines[3]["recipients"], lines[3]["delivered"], lines[3]["ms"]) == (4, 1, 5)
     assert [line["level"] for line in lines] == ["warning", "warning", "warning", "info"]
+    assert lines[3]["timestamp"] == "1970-01-01T00:00:01.000000Z"
+    assert set(lines[0]) >= {"event", "level", "timestamp", "id", "route", "destination"} <= set(lines[3])
 
 
 def test_a_strangers_text_cannot_forge_lines() -> None:
@@ -117,6 +119,12 @@ def test_every_event_has_its_line(event: Event, line: str, level: str) -> None:
     (entry,) = lines_of(event, level="debug")
     assert (entry["event"], entry["level"]) == (line, level)
     assert lines_of(event, level="critical") == []
+
+
+def test_transactions_are_left_out_above_info() -> None:
+    """With a higher threshold only what went wrong is written."""
+    (line,) = lines_of(transaction(result(0, Outcome.FAILED)), level="warning")
+    assert line["event"] == "failed"
 
 
 def test_a_closed_reader_does_not_stop_delivery() -> None:

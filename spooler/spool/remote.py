@@ -1,0 +1,188 @@
+"""The worker's end of the spool process (see `spooler.spool.process`): the spool's methods, awaited."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from spooler.errors import UnavailableError
+from spooler.spool import wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from spooler.claim import Claim, Want
+    from spooler.records import SettleReport, WorkerRow
+    from spooler.result import RecipientResult
+
+BLOCK = 1 << 18  # bytes asked for in one read
+
+
+class RemoteSpool:
+    """A spool in a process of its own; `uuid` is the spool's identity, `pid` the process's."""
+
+    def __init__(self, stream: trio.SocketStream, pid: int) -> None:
+        self.uuid = ""
+        self.pid = pid
+        self._stream = stream
+        self._sending = trio.Lock()
+        self._number = 0
+        self._waiting: dict[int, trio.Event] = {}
+        self._answers: dict[int, wire.Answer] = {}
+        self._buffer = bytearray()
+        self.ended = False
+        """Whether the process is gone."""
+
+    async def register(self, *, host: str, pid: int, now: int) -> int:
+        """See `Store`, here and below."""
+        return int(await self._call("register", host, pid, now))
+
+    async def beat(self, worker: int, *, now: int) -> bool:
+        return bool(await self._call("beat", worker, now))
+
+    async def workers(self) -> list[WorkerRow]:
+        rows: list[WorkerRow] = await self._call("workers")
+        return rows
+
+    async def unregister(self, worker: int, *, now: int) -> None:
+        await self._call("unregister", worker, now)
+
+    async def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int:
+        return int(await self._call("rescue", worker, now, due, uncertain))
+
+    async def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:
+        claims: list[Claim] = await self._call("claim", worker, wants, now)
+        return claims
+
+    async def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        found: dict[int, bytes] = await self._call("contents", content_ids)
+        return found
+
+    async def chunk(self, content: int, sequence: int) -> bytes | None:
+        found: bytes | None = await self._call("chunk", content, sequence)
+        return found
+
+    async def settle(self, worker: int, results: Sequence[RecipientResult], *, now: int) -> SettleReport:
+        report: SettleReport = await self._call("settle", worker, results, now)
+        return report
+
+    async def release(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int) -> int:
+        return int(await self._call("release", worker, keys, now))
+
+    async def next_due(self, routes: Sequence[str], *, now: int) -> int | None:
+        due: int | None = await self._call("next_due", routes, now)
+        return due
+
+    async def left(self, routes: Sequence[str] | None = None) -> int:
+        return int(await self._call("left", routes))
+
+    async def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:
+        return int(await self._call("expire", routes, now, limit))
+
+    async def sweep(self, *, now: int, limit: int) -> int:
+        return int(await self._call("sweep", now, limit))
+
+    async def retire(self, *, before: int, limit: int) -> int:
+        return int(await self._call("retire", before, limit))
+
+    async def maintain(self, *, now: int) -> None:
+        await self._call("maintain", now)
+
+    async def opened(self) -> None:
+        """Wait for the process to have opened the store; raises what it met."""
+        while 0 not in self._answers:
+            if not await self._receive():
+                raise _gone()
+        self.uuid = wire.result_of("uuid", self._answers.pop(0))
+
+    async def run(self, lost: trio.CancelScope) -> None:
+        """Read answers until the stream ends, as it does with the process; then cancel `lost`."""
+        while await self._receive():
+            pass
+        self.ended = True
+        for event in self._waiting.values():
+            event.set()
+        lost.cancel()
+
+    async def _receive(self) -> bool:
+        try:
+            data = await self._stream.receive_some(BLOCK)
+        except trio.BrokenResourceError:
+            return False
+        self._buffer += data
+        self._take()
+        return bool(data)
+
+    def _take(self) -> None:
+        buffer = self._buffer
+        start = 0
+        while len(buffer) - start >= wire.LENGTH:
+            end = start + wire.LENGTH + int.from_bytes(buffer[start : start + wire.LENGTH], "big")
+            if len(buffer) < end:
+                break
+            answer = wire.unpack_answer(bytes(memoryview(buffer)[start + wire.LENGTH : end]))
+            self._answers[answer.number] = answer
+            event = self._waiting.get(answer.number)
+            if event is not None:
+                event.set()
+            start = end
+        del buffer[:start]
+
+    async def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401  # its type is in wire.METHODS
+        self._number += 1
+        number = self._number
+        frame = wire.pack_request(number, method, arguments)
+        # what has begun is not abandoned when the caller is cancelled, for a commit must be known of
+        with trio.CancelScope(shield=True):
+            answered = self._waiting[number] = trio.Event()
+            try:
+                if self.ended:
+                    raise _gone()
+                async with self._sending:
+                    await self._stream.send_all(frame)
+                await answered.wait()
+            except trio.BrokenResourceError:
+                raise _gone() from None
+            finally:
+                del self._waiting[number]
+        answer = self._answers.pop(number, None)
+        if answer is None:
+            raise _gone()
+        return wire.result_of(method, answer)
+
+
+@asynccontextmanager
+async def spool_process(url: str) -> AsyncIterator[RemoteSpool]:
+    """Start the process and end it; raises SpoolerError if the spool cannot be opened."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: ASYNC220, S603  # a start, not a wait; and of ourselves
+            [sys.executable, "-m", "spooler.spool.process", url, str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+        )
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    spool = RemoteSpool(stream, process.pid)
+    try:
+        await spool.opened()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spool.run, nursery.cancel_scope)
+            yield spool
+            nursery.cancel_scope.cancel()
+        if spool.ended:
+            raise _gone()
+    finally:
+        with trio.CancelScope(shield=True):
+            await stream.aclose()
+            await trio.to_thread.run_sync(process.wait)
+
+
+def _gone() -> UnavailableError:
+    return UnavailableError(
+        "the spool process ended", hint="its last words are on standard error; start again"
+    )

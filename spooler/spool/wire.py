@@ -1,0 +1,122 @@
+"""How a worker and its spool process talk: frames of MessagePack over a stream of their own.
+
+A frame is its length in four bytes, then a request (number, method, arguments) or an answer (number,
+error or null, result). Both ends are the same version of this program, started together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from spooler import errors
+from spooler.claim import Claim, Want
+from spooler.records import SettleReport, WorkerRow
+from spooler.result import RecipientResult
+
+if TYPE_CHECKING:
+    from spooler.errors import SpoolerError
+
+LENGTH = 4  # bytes in front of a frame
+
+Key = tuple[int, int]
+
+METHODS: dict[str, tuple[Any, Any]] = {
+    "uuid": (tuple[()], str),
+    "register": (tuple[str, int, int], int),
+    "beat": (tuple[int, int], bool),
+    "workers": (tuple[()], list[WorkerRow]),
+    "unregister": (tuple[int, int], None),
+    "rescue": (tuple[int, int, int, bool], int),
+    "claim": (tuple[int, list[Want], int], list[Claim]),
+    "contents": (tuple[list[int]], dict[int, bytes]),
+    "chunk": (tuple[int, int], bytes | None),
+    "settle": (tuple[int, list[RecipientResult], int], SettleReport),
+    "release": (tuple[int, list[Key], int], int),
+    "next_due": (tuple[list[str], int], int | None),
+    "left": (tuple[list[str] | None], int),
+    "expire": (tuple[list[str] | None, int, int], int),
+    "sweep": (tuple[int, int], int),
+    "retire": (tuple[int, int], int),
+    "maintain": (tuple[int], None),
+}
+"""Arguments, in the order of the store's, and result of each method; `uuid` is answered unasked."""
+
+
+class Request(msgspec.Struct, array_like=True, gc=False):
+    """A call; `arguments` are decoded by the method's type."""
+
+    number: int
+    method: str
+    arguments: msgspec.Raw
+
+
+class Answer(msgspec.Struct, array_like=True, gc=False):
+    """What came of it: `fault` is (kind, what, hint) of a SpoolerError; of a bug ("", traceback, "")."""
+
+    number: int
+    fault: tuple[str, str, str] | None
+    result: msgspec.Raw
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_REQUEST = msgspec.msgpack.Decoder(Request)
+_ANSWER = msgspec.msgpack.Decoder(Answer)
+_ARGUMENTS = {name: msgspec.msgpack.Decoder(types[0]) for name, types in METHODS.items()}
+_RESULTS = {name: msgspec.msgpack.Decoder(types[1]) for name, types in METHODS.items()}
+_NOTHING = msgspec.Raw(_ENCODER.encode(None))
+
+
+def pack_request(number: int, method: str, arguments: tuple[object, ...]) -> bytes:
+    """Make a frame of a call."""
+    return _frame(Request(number, method, msgspec.Raw(_ENCODER.encode(arguments))))
+
+
+def unpack_request(body: bytes) -> tuple[int, str, tuple[Any, ...]]:
+    """Read the body of a frame: number, method, arguments."""
+    request = _REQUEST.decode(body)
+    return request.number, request.method, _ARGUMENTS[request.method].decode(request.arguments)
+
+
+def pack_result(number: int, result: object) -> bytes:
+    """Make a frame of what a call returned."""
+    return _frame(Answer(number, None, msgspec.Raw(_ENCODER.encode(result))))
+
+
+def pack_fault(number: int, fault: tuple[str, str, str]) -> bytes:
+    """Make a frame of what a call raised."""
+    return _frame(Answer(number, fault, _NOTHING))
+
+
+def fault_of(error: SpoolerError) -> tuple[str, str, str]:
+    """Describe an error for the other end."""
+    return type(error).__name__, error.what, error.hint
+
+
+def unpack_answer(body: bytes) -> Answer:
+    """Read the body of a frame."""
+    return _ANSWER.decode(body)
+
+
+def result_of(method: str, answer: Answer) -> Any:  # noqa: ANN401  # its type is in METHODS
+    """Return what the call returned, or raise what it raised."""
+    if answer.fault is None:
+        return _RESULTS[method].decode(answer.result)
+    raise error_of(answer.fault)
+
+
+def error_of(fault: tuple[str, str, str]) -> Exception:
+    """Make the error that a fault describes."""
+    kind, what, hint = fault
+    if not kind:
+        return RuntimeError(f"in the spool process: {what}")
+    made: SpoolerError = getattr(errors, kind)(what, hint=hint)
+    return made
+
+
+def _frame(message: Request | Answer) -> bytes:
+    buffer = bytearray(LENGTH)
+    _ENCODER.encode_into(message, buffer, LENGTH)
+    buffer[:LENGTH] = (len(buffer) - LENGTH).to_bytes(LENGTH, "big")
+    return bytes(buffer)
