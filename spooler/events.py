@@ -42,6 +42,15 @@ class Doubt(msgspec.Struct, frozen=True):
     mode: str
 
 
+class WindowMoved(msgspec.Struct, frozen=True):
+    """A route may have another number of sessions now; `why` is for people."""
+
+    route: str
+    sessions: int
+    limit: int
+    why: str
+
+
 class RouteDown(msgspec.Struct, frozen=True):
     """No destination of a route takes mail; it is probed again in `retry_in` seconds."""
 
@@ -80,5 +89,15 @@ class WorkerState(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Event = TransactionEnded | SessionEnded | Doubt | RouteDown | RouteUp | Settled | SpoolTrouble | WorkerState
+Event = (
+    TransactionEnded
+    | SessionEnded
+    | Doubt
+    | WindowMoved
+    | RouteDown
+    | RouteUp
+    | Settled
+    | SpoolTrouble
+    | WorkerState
+)
 Observe = Callable[[Event], None]

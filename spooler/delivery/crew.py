@@ -1,8 +1,8 @@
 """The crew of a lane: tasks with a session each that take its parcels to the route's destinations.
 
-Sessions are staffed as parcels wait, up to the route's limit; until a route has proved that it takes
-mail there is only one, so a dead route costs one connection and one attempt. What waits behind a
-dead route goes back to the spool untouched.
+Sessions are staffed as parcels wait, up to the lane's window (see `spooler.policy.window`); until a
+route has proved that it takes mail there is only one, so a dead route costs one connection and one
+attempt. What waits behind a dead route goes back to the spool untouched.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ class Gear:
     """Whether end-of-data may be sent: the worker's heartbeat is fresh."""
 
 
+@dataclass(slots=True)
+class _Place:
+    """A task's place in the crew."""
+
+    given_up: bool = False
+
+
 class Crew:
     """The sessions of one lane; `run` is its task."""
 
@@ -48,6 +55,8 @@ class Crew:
         self._gear = gear
         self._targets = [gear.pool.target(destination) for destination in lane.route.parsed()]
         self._busy = 0
+        self._leaving = 0
+        self._open = 0
         self._turn = 0
 
     def __repr__(self) -> str:
@@ -66,28 +75,38 @@ class Crew:
         lane = self._lane
         if lane.stopping:
             return
-        limit = lane.route.sessions if lane.health.proven else 1
-        for _ in range(min(limit - self._busy, lane.ready)):
+        for _ in range(min(lane.window.size - self._busy, lane.ready)):
             self._busy += 1
             nursery.start_soon(self._serve, nursery)
 
     async def _serve(self, nursery: trio.Nursery) -> None:
         lane = self._lane
+        place = _Place()
         try:
-            while lane.ready and not lane.stopping:
+            while lane.ready and not lane.stopping and self._keeps(place):
                 found = await self._session()
                 if found is None:
                     return
+                if not lane.health.proven:
+                    lane.window.proven(trio.current_time())
                 if lane.health.worked():
                     self._gear.ground.observe(RouteUp(route=lane.name))
                 self._staff(nursery)
                 lane.nudge()
-                await self._work(*found)
+                await self._work(*found, place)
         finally:
             self._busy -= 1
+            self._leaving -= place.given_up
             lane.nudge()
 
-    async def _work(self, target: Target, session: Session) -> None:
+    def _keeps(self, place: _Place) -> bool:
+        """Whether a task may begin another transaction: it gives its place up where the window has shrunk."""
+        if not place.given_up and self._busy - self._leaving > self._lane.window.size:
+            place.given_up = True
+            self._leaving += 1
+        return not place.given_up
+
+    async def _work(self, target: Target, session: Session, place: _Place) -> None:
         """Run a session until the lane is empty or the session is lost."""
         gear = self._gear
         doubts = target.trust.doubts
@@ -97,7 +116,9 @@ class Crew:
             spool=gear.ground.spool,
             clock=gear.ground.clock,
             may_end=gear.may_end,
+            may_begin=lambda: gear.may_end() and self._keeps(place),
         )
+        self._open += 1
         try:
             await session.run(feed)
         except SessionLostError as lost:
@@ -111,6 +132,8 @@ class Crew:
             raise
         else:
             gear.pool.put(target, session, now=trio.current_time())
+        finally:
+            self._open -= 1
         if target.trust.doubts > doubts:
             gear.ground.observe(Doubt(destination=target.name, why=target.trust.last_doubt, mode=target.mode))
 
@@ -123,7 +146,8 @@ class Crew:
     async def _session(self) -> tuple[Target, Session] | None:
         """Get a session, pooled or fresh, from the first destination that gives one."""
         gear = self._gear
-        route = self._lane.route
+        lane = self._lane
+        route = lane.route
         now = trio.current_time()
         turn = self._turn if route.balance == "round-robin" else 0
         self._turn += 1
@@ -147,13 +171,21 @@ class Crew:
                     continue
             target.health.worked()
             return target, session
-        self._down("; ".join(reasons))
+        if self._open:
+            # others are served: it wants no more connections than it has
+            size = lane.window.size
+            lane.window.refused(trio.current_time())
+            if lane.window.size != size:
+                lane.window_moved()
+        else:
+            self._down("; ".join(reasons))
         return None
 
     def _down(self, why: str) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
         lane = self._lane
         pause = lane.health.failed(trio.current_time(), self._gear.ground.rng)
+        lane.window.lost()
         self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop()
         if parcel is not None:

@@ -31,18 +31,20 @@ class Feed:
         spool: SpoolPort,
         clock: Callable[[], int],
         may_end: Callable[[], bool],
+        may_begin: Callable[[], bool],
     ) -> None:
         self._lane = lane
         self._target = target
         self._spool = spool
         self._clock = clock
         self._may_end = may_end
+        self._may_begin = may_begin
 
     def next(self, session: Session) -> Transaction | None:
         """Take the next parcel that fits the server; what does not fit is settled on the way."""
         lane = self._lane
         capabilities = session.capabilities
-        while self._may_end() and (parcel := lane.pop()) is not None:
+        while self._may_begin() and (parcel := lane.pop()) is not None:
             if len(parcel.recipients) > 1 and self._target.trust.single_recipient:
                 parcel = lane.split_off(parcel, 1)
             claim = parcel.claim

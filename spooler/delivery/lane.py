@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.delivery.mailboxes import Mailboxes
 from spooler.delivery.parcel import Circumstances, Parcel, reckon
-from spooler.events import TransactionEnded
+from spooler.events import TransactionEnded, WindowMoved
 from spooler.policy.health import Health
+from spooler.policy.window import Window
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from spooler.lmtp.transaction import Transaction
     from spooler.net.pool import Target
     from spooler.result import RecipientResult
+
+MAILBOX_SHARE = 4  # one mailbox may have a quarter of the sessions, and always one
+PARKED = 500  # recipients that wait here for their mailbox; more go back to the spool for a while
+POSTPONED = 5_000_000  # µs
+BUSY_ANSWERS = 3  # transactions in a row that got nothing but "later" are the target's, not a mailbox's
+_BUSY = frozenset({451})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,7 @@ class Lane:
         self.name = name
         self.route = route
         self.health = Health()
+        self.window = Window(route.sessions)
         self.held = 0
         """Recipients claimed and not resolved."""
         self.held_bytes = 0
@@ -58,6 +67,8 @@ class Lane:
         self._settler = settler
         self._ready: deque[Parcel] = deque()
         self._waiting = 0
+        self._mailboxes = Mailboxes()
+        self._busy_answers = 0
 
     def __repr__(self) -> str:
         return f"<Lane {self.name} {self.health!r} waiting={self._waiting} held={self.held}>"
@@ -72,7 +83,7 @@ class Lane:
         if self.stopping:
             return 0
         if self.health.proven:
-            return batch if self._waiting <= batch // 2 else 0
+            return batch if self._waiting <= batch else 0
         if self.held or not self.health.may_try(now):
             return 0
         return 1 if self.health.down else min(batch, self.route.recipients)
@@ -87,12 +98,21 @@ class Lane:
         self.arrived.set()
 
     def pop(self) -> Parcel | None:
-        """Take the next parcel to transact."""
-        if not self._ready or self.stopping:
-            return None
-        parcel = self._ready.popleft()
-        self._waiting -= len(parcel.recipients)
-        return parcel
+        """Take the next parcel to transact, but none for a mailbox that has its share already."""
+        share = max(1, self.window.size // MAILBOX_SHARE)
+        while self._ready and not self.stopping:
+            parcel = self._ready.popleft()
+            self._waiting -= len(parcel.recipients)
+            full = self._mailboxes.enter(parcel, share)
+            if full is None:
+                return parcel
+            if self._mailboxes.parked < PARKED:
+                self._mailboxes.park(parcel, full)
+            else:
+                # the queue is full of mail for it: let others come forward
+                now = self._ground.clock()
+                self._release(parcel, due=now - now % 1_000_000 + POSTPONED)
+        return None
 
     def push_back(self, parcel: Parcel) -> None:
         """Put a parcel, or a part of one that was popped, at the head of the line."""
@@ -102,15 +122,25 @@ class Lane:
         self._ready.appendleft(parcel)
         self._waiting += len(parcel.recipients)
 
+    def _leave(self, parcel: Parcel) -> None:
+        """A popped parcel is under way no more: others for its mailboxes may be."""
+        for freed in self._mailboxes.leave(parcel):
+            self._ready.appendleft(freed)
+            self._waiting += len(freed.recipients)
+            self.arrived.set()
+
     def split_off(self, parcel: Parcel, count: int) -> Parcel:
         """Keep the first `count` recipients of a popped parcel; the rest returns to the line."""
         kept = parcel.part(parcel.recipients[:count], repeated=parcel.repeated)
+        rest = parcel.part(parcel.recipients[count:], repeated=parcel.repeated)
         self.held_bytes += kept.held_bytes
-        self.push_back(parcel.part(parcel.recipients[count:], repeated=parcel.repeated))
+        self._leave(rest)
+        self.push_back(rest)
         return kept
 
     def resolve(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Hand the results of all recipients of a popped parcel to the settler."""
+        self._leave(parcel)
         self.held_bytes -= parcel.held_bytes
         self._settle(results)
 
@@ -120,6 +150,7 @@ class Lane:
         """Judge a transaction that is over: results go to the settler, the rest back in line."""
         around = self.around(target, may_repeat=ending.may_repeat and not self.stopping)
         reckoning = reckon(transaction, parcel, around, fault=ending.fault, stage=ending.stage)
+        self._leave(parcel)
         self.held_bytes -= parcel.held_bytes
         for again, repeated in (
             (reckoning.fresh_connection, True),
@@ -130,6 +161,7 @@ class Lane:
                 self.held_bytes += part.held_bytes
                 self.push_back(part)
         if reckoning.results:
+            self._adapt(reckoning.results)
             self._settle(reckoning.results)
             self._ground.observe(
                 TransactionEnded(
@@ -155,7 +187,7 @@ class Lane:
 
     def give_back(self) -> None:
         """Let everything that waits go back to the spool, untried."""
-        waiting = list(self._ready)
+        waiting = [*self._ready, *self._mailboxes.clear()]
         self._ready.clear()
         self._waiting = 0
         for parcel in waiting:
@@ -167,13 +199,39 @@ class Lane:
         self.give_back()
         self.arrived.set()
 
+    def _adapt(self, results: list[RecipientResult]) -> None:
+        """Tell the window what the target gave."""
+        now = trio.current_time()
+        window = self.window
+        size = window.size
+        codes = {result.code for result in results}
+        if 421 in codes:
+            window.refused(now)
+        elif codes <= _BUSY:
+            self._busy_answers += 1
+            if self._busy_answers >= BUSY_ANSWERS:
+                window.refused(now)
+        else:
+            self._busy_answers = 0
+            window.finished(now, saturated=bool(self._ready))
+        if window.size != size:
+            self.window_moved()
+
+    def window_moved(self) -> None:
+        """Tell of a new size of the window, and let the crew look at it."""
+        window = self.window
+        self.arrived.set()
+        self._ground.observe(
+            WindowMoved(route=self.name, sessions=window.size, limit=window.limit, why=window.phase.value)
+        )
+
     def _settle(self, results: list[RecipientResult]) -> None:
         self.held -= len(results)
         self._settler.add(results)
         self.nudge()
 
-    def _release(self, parcel: Parcel) -> None:
+    def _release(self, parcel: Parcel, *, due: int = 0) -> None:
         self.held -= len(parcel.recipients)
         self.held_bytes -= parcel.held_bytes
-        self._settler.give_back([(parcel.claim.message_id, r.n) for r in parcel.recipients])
+        self._settler.give_back([(parcel.claim.message_id, r.n) for r in parcel.recipients], due=due)
         self.nudge()

@@ -49,7 +49,7 @@ class Settler:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._results: deque[RecipientResult] = deque()
-        self._returned: list[tuple[int, int]] = []
+        self._returned: dict[int, list[tuple[int, int]]] = {}
         self._news = trio.Event()
         self._empty = trio.Event()
         self._empty.set()
@@ -64,9 +64,9 @@ class Settler:
         self._results.extend(results)
         self._tell()
 
-    def give_back(self, keys: Iterable[tuple[int, int]]) -> None:
-        """Take recipients (message id, n) to release without an attempt."""
-        self._returned.extend(keys)
+    def give_back(self, keys: Iterable[tuple[int, int]], *, due: int) -> None:
+        """Take recipients (message id, n) to release without an attempt, not due before `due` (µs UTC)."""
+        self._returned.setdefault(due, []).extend(keys)
         self._tell()
 
     async def flushed(self) -> None:
@@ -101,10 +101,10 @@ class Settler:
             for _ in batch:
                 self._results.popleft()
             ground.observe(Settled(results=len(batch), late=report.late, took=ground.clock() - began))
-        returned, self._returned = self._returned[:BATCH], self._returned[BATCH:]
-        if returned:
+        if self._returned:
+            due, keys = self._returned.popitem()
             await insist(
                 ground,
                 "giving back recipients",
-                lambda: ground.spool.release(ground.worker, returned, now=ground.clock()),
+                lambda: ground.spool.release(ground.worker, keys, due=due),
             )

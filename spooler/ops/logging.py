@@ -27,6 +27,7 @@ from spooler.events import (
     Settled,
     SpoolTrouble,
     TransactionEnded,
+    WindowMoved,
     WorkerState,
 )
 from spooler.ident import format_id
@@ -103,6 +104,7 @@ class EventLog:
             TransactionEnded: self._transaction,
             SessionEnded: self._session,
             Doubt: self._doubt,
+            WindowMoved: self._window,
             RouteDown: self._route_down,
             RouteUp: self._route_up,
             Settled: self._settled,
@@ -181,6 +183,11 @@ class EventLog:
             destination=event.destination,
             why=show(event.why, TEXT_LIMIT),
             mode=event.mode,
+        )
+
+    def _window(self, event: WindowMoved) -> None:
+        self._log.info(
+            "sessions", route=event.route, sessions=event.sessions, limit=event.limit, why=event.why
         )
 
     def _route_down(self, event: RouteDown) -> None:

@@ -111,17 +111,17 @@ class Leases:
         """Give back what was claimed by a commit that was not acknowledged, if it happened."""
         doubtful = self._doubtful.get(worker)
         if doubtful:
-            self.release(worker, doubtful)
+            self.release(worker, doubtful, due=0)
             del self._doubtful[worker]
 
-    def release(self, worker: int, keys: Sequence[Key]) -> int:
+    def release(self, worker: int, keys: Sequence[Key], *, due: int) -> int:
         """Give back recipients that were not tried; returns how many still were this worker's."""
         if not keys:
             return 0
 
         def work(conn: Connection) -> int:
             return sum(
-                _unlease(conn, worker, page, partial(sql.run, conn, st.RELEASE, page, worker=worker))
+                _unlease(conn, worker, page, partial(sql.run, conn, st.RELEASE, page, worker=worker, due=due))
                 for page in sql.pages(st.RELEASE, list(dict.fromkeys(keys)))
             )
 
@@ -144,7 +144,7 @@ class Leases:
         self._db.write(lambda conn: sql.run(conn, st.FENCE, worker=worker, now=now))
         if self._held.get(worker, 1) > 0:
             for keys in iter(lambda: self._next_leased(worker, (0, -1)), []):
-                self.release(worker, keys)
+                self.release(worker, keys, due=0)
         self._remove(worker)
 
     def rescue(self, worker: int, *, now: int, due: int, uncertain: bool, text: str) -> int:

@@ -71,8 +71,8 @@ class RemoteSpool:
         report: SettleReport = await self._call("settle", worker, results, now)
         return report
 
-    async def release(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int) -> int:
-        return int(await self._call("release", worker, keys, now))
+    async def release(self, worker: int, keys: Sequence[tuple[int, int]], *, due: int) -> int:
+        return int(await self._call("release", worker, keys, due))
 
     async def next_due(self, routes: Sequence[str], *, now: int) -> int | None:
         due: int | None = await self._call("next_due", routes, now)

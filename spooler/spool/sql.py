@@ -42,11 +42,13 @@ _WORDS = {
         "lock": "",
         "share": "",
         "length": "length",
+        "greatest": "max",
     },
     "postgresql": {
         "lock": "FOR UPDATE OF r",
         "share": "FOR SHARE",
         "length": "octet_length",
+        "greatest": "greatest",
     },
 }
 

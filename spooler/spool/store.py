@@ -137,9 +137,9 @@ class Store:
         self._chores.ended([r.message_id for r in results if r.outcome is not Outcome.DEFERRED])
         return settled.report
 
-    def release(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int) -> int:  # noqa: ARG002  # as all
-        """Give back recipients (message id, n) that were not tried; returns how many were this worker's."""
-        return self._leases.release(worker, keys)
+    def release(self, worker: int, keys: Sequence[tuple[int, int]], *, due: int) -> int:
+        """Give back what was claimed and not tried, without an attempt; not due before `due`."""
+        return self._leases.release(worker, keys, due=due)
 
     def next_due(self, routes: Sequence[str], *, now: int) -> int | None:  # noqa: ARG002  # as all
         """When the next unleased, unheld recipient of these routes is or was due."""

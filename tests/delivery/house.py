@@ -153,9 +153,9 @@ def route_to(*sinks: Sink, **options: object) -> Route:
 
 
 @asynccontextmanager
-async def sink(**script: object) -> AsyncIterator[tuple[Sink, Inbox]]:
+async def sink(inbox: Inbox | None = None, **script: object) -> AsyncIterator[tuple[Sink, Inbox]]:
     """Run a sink that keeps its copies in memory."""
-    inbox = Inbox()
+    inbox = inbox or Inbox()
     options = SinkOptions(script=Script(**script))  # type: ignore[arg-type]  # each test names fields of Script
     async with trio.open_nursery() as nursery:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -80,7 +80,7 @@ async def test_lost_after_the_dot_is_uncertain_and_recorded(house: House, autoju
 )
 @pytest.mark.parametrize("fault", [{"one_reply": True}, {"replies": -1}, {"replies": 1}])
 async def test_a_server_that_miscounts_its_replies_makes_no_false_success(
-    house: House, autojump_clock: MockClock, fault: dict[str, int], without: set[str]
+    house: House, autojump_clock: MockClock, fault: dict[str, Any], without: set[str]
 ) -> None:
     """One reply for all, one too few, one too many: whatever is called delivered was delivered."""
     soon = EPOCH + 300_000_000
@@ -116,7 +116,7 @@ async def test_too_many_recipients_is_learnt_in_the_same_attempt(
     ],
 )
 async def test_what_the_server_cannot_take_fails_with_its_reason(
-    house: House, autojump_clock: MockClock, script: dict[str, object], content: bytes, says: str
+    house: House, autojump_clock: MockClock, script: dict[str, Any], content: bytes, says: str
 ) -> None:
     """8-bit without 8BITMIME and a message over SIZE fail by a local rule; nothing is rewritten or sent."""
     message = house.enqueue("a@x", content=content)

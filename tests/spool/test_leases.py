@@ -75,14 +75,14 @@ def test_release(store: Store) -> None:
     me = worker(store)
     claims = claim(store, me)
 
-    assert store.release(me, [*keys(claims)[:1], *keys(claims)[:1]], now=DUE) == 1
+    assert store.release(me, [*keys(claims)[:1], *keys(claims)[:1]], due=0) == 1
 
     assert [(r.lease, r.claims, r.attempts, r.due) for r in store.queued_of(ident)] == [
         (None, 0, 0, NOW),
         (me, 1, 0, NOW),
     ]
     assert counts(store) == {"waiting": 1, "active": 1}
-    assert store.release(me, [], now=DUE) == 0
+    assert store.release(me, [], due=0) == 0
 
 
 def test_release_only_ones_own(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_release_only_ones_own(store: Store) -> None:
     me, them = worker(store), worker(store)
     claims = claim(store, me)
 
-    assert store.release(them, keys(claims), now=DUE) == 0
+    assert store.release(them, keys(claims), due=0) == 0
 
     assert counts(store) == {"active": 1}
 
@@ -104,7 +104,7 @@ def test_release_of_deferred_and_held(store: Store) -> None:
     claims = claim(store, me, now=LATER)
     act(store, "UPDATE recipient SET hold = 'by hand' WHERE n = 1")
 
-    assert store.release(me, keys(claims), now=LATER) == 2
+    assert store.release(me, keys(claims), due=0) == 2
 
     assert counts(store) == {"deferred": 1, "held": 1, "deferrals": 2}
 

@@ -28,7 +28,7 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
     deferral = (*_KEY, DUE, 1, 0, "final", 450, "", "")
     return [
         ("count due", leasing.COUNT_DUE, (), _DUE),
-        ("release", leasing.RELEASE, _KEY, {"worker": 9}),
+        ("release", leasing.RELEASE, _KEY, {"worker": 9, "due": 0}),
         ("states", leasing.LEASED_STATES, _KEY, {"worker": 9}),
         ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE}),
         ("rescue uncertain", leasing.RESCUE_UNCERTAIN, _KEY, {"worker": 9, "due": DUE, "text": ""}),

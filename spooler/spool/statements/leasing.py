@@ -99,7 +99,7 @@ LEASED_STATES = Statement(
 RELEASE = Statement(
     """
     WITH {b}
-    UPDATE recipient SET lease = NULL, claims = claims - 1
+    UPDATE recipient SET lease = NULL, claims = claims - 1, due = {greatest}(due, :due)
     WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
     """,
     KEYS,

@@ -1,0 +1,112 @@
+"""Sessions adapt to the target; a slow mailbox keeps to its share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.reply import Stage
+from tests.delivery.house import House, Inbox, route_to, sink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio.testing import MockClock
+
+    from spooler.sink.store import Letter
+
+
+async def test_sessions_start_small_and_grow_with_what_they_bring(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """A target that answers each transaction after 50 ms gets all the sessions allowed, step by step."""
+    for i in range(600):
+        house.enqueue(f"r{i}@x")
+    async with sink(delays={Stage.FINAL: 0.05}) as (running, inbox):
+        worker = house.worker({"default": route_to(running, sessions=16)})
+        sizes = set()
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while True:
+                    for lane in worker.lanes.values():
+                        sizes.add(lane.window.size)
+                    await trio.sleep(0.02)
+
+            nursery.start_soon(watch)
+            await worker.run()
+            nursery.cancel_scope.cancel()
+    assert len(inbox.copies) == 600
+    assert running.counters.connections <= 17
+    assert {4, 8} <= sizes
+    assert max(sizes) == 16
+
+
+async def test_a_target_with_few_connections_is_not_taken_for_dead(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """Connections beyond what the target allows are refused: the route stays up with what it has."""
+    for i in range(300):
+        house.enqueue(f"r{i}@x")
+    async with sink(delays={Stage.FINAL: 0.05}, max_connections=3) as (running, inbox):
+        await house.drain(running, sessions=10)
+    assert house.outcomes() == {"delivered": 300}
+    assert len(inbox.copies) == 300
+
+
+class SlowMailbox(Inbox):
+    """Takes 10 s for mail to one address, and counts how many it has at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = self.most = 0
+        self.others_done = 0.0
+
+    async def deliver(self, letter: Letter, sender: str, recipients: Sequence[str]) -> list[bool]:
+        """See the sink's Store."""
+        if "slow@x" in recipients:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            await trio.sleep(10)
+            self.at_once -= 1
+        elif len(self.copies) >= 200:
+            self.others_done = trio.current_time()
+        return await super().deliver(letter, sender, recipients)
+
+
+async def test_a_slow_mailbox_does_not_hold_all_sessions(house: House, autojump_clock: MockClock) -> None:
+    """Forty messages for a mailbox that takes 10 s each, in front of 200 others: these are done at once."""
+    for _ in range(40):
+        house.enqueue("slow@x")
+    for i in range(200):
+        house.enqueue(f"r{i}@x")
+    inbox = SlowMailbox()
+    async with sink(inbox) as (running, _):
+        began = trio.current_time()
+        await house.drain(running, sessions=8)
+    assert inbox.copies["slow@x"] == 40
+    assert len(inbox.copies) == 201
+    assert inbox.most <= 2
+    assert inbox.others_done - began < 10
+
+
+async def test_more_mail_for_one_mailbox_than_fits_in_memory_makes_way(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """Even 2,000 messages for a slow mailbox, all in front, do not keep the others out of the worker."""
+    for _ in range(2000):
+        house.enqueue("slow@x")
+    for i in range(200):
+        house.enqueue(f"r{i}@x")
+    inbox = SlowMailbox()
+    async with sink(inbox) as (running, _), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running, sessions=8)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(60)
+        worker.stop()
+    assert len(inbox.copies) == 201
+    outcomes = house.outcomes()
+    assert outcomes["delivered"] == inbox.copies.total()
+    assert outcomes["delivered"] + outcomes["waiting"] == 2200
+    assert set(outcomes) == {"delivered", "waiting"}
