@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 from typing import TYPE_CHECKING
 
 import trio
 
 from spooler.delivery.claimer import POLL, Claimer, Until
 from spooler.delivery.crew import Crew, Gear
-from spooler.delivery.heartbeat import Heartbeat, boottime
+from spooler.delivery.heartbeat import Heartbeat, boottime, whereabouts
 from spooler.delivery.housekeeping import Housekeeping
 from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
@@ -80,13 +79,14 @@ class WorkerRun:
 
     async def run(self) -> bool:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
-        worker = await self._spool.register(host=socket.gethostname(), pid=os.getpid(), now=self._clock())
+        worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         ground = Ground(
             worker=worker, spool=self._spool, clock=self._clock, rng=self._rng, observe=self._observe
         )
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
         heartbeat = Heartbeat(ground, lost=self.stop, clock=self._uptime)
+        await heartbeat.observe_others()
         pool = Pool()
         gear = Gear(ground=ground, pool=pool, lhlo=self._config.lhlo_name, may_end=lambda: heartbeat.fresh)
         claimer = Claimer(

@@ -160,7 +160,7 @@ def stats_command(*, spool: str | None, config: Path | None, as_json: bool) -> N
         [
             [
                 format_id(worker.id),
-                worker.host,
+                worker.host.split()[0],
                 str(worker.pid),
                 human_duration(now - worker.started),
                 human_when(worker.beat_at, now),

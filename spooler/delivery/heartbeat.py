@@ -3,12 +3,17 @@
 One row, beaten every 5 s, renews all leases of a worker. Another worker is dead when its counter has
 not moved for 60 s of this machine's uptime (CLOCK_BOOTTIME, which runs on in suspend and does not
 jump), counted only over our own successful beats: after an outage of the database nobody robs anybody.
+Within one boot and PID namespace a process that is not there any more is dead at once.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,6 +31,27 @@ PERIOD = 5.0  # seconds between beats
 FRESH = 30.0  # seconds: no end-of-data is sent when the last good beat began longer ago
 DEAD = 60.0  # seconds without a beat
 HOLD_OFF = 60_000_000  # µs: what a dead worker may have delivered is left alone so long
+
+
+def whereabouts() -> str:
+    """Name the host, its boot and our PID namespace: where this is the same, process ids mean the same."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot, namespace = secrets.token_hex(8), "unknown"  # the same as nobody's
+    return f"{socket.gethostname()} {boot} {namespace}"
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process has this number; one that took it over only makes us wait longer."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def boottime() -> float:
@@ -47,6 +73,7 @@ class Heartbeat:
         """Whether another worker declared this one dead: its leases are gone."""
         self._seen: dict[int, tuple[int, float]] = {}
         self._credit = 0.0
+        self._whereabouts = whereabouts()
 
     @property
     def fresh(self) -> bool:
@@ -77,19 +104,23 @@ class Heartbeat:
         # time during which we could not beat ourselves says nothing about others
         self._credit += min(began - self._last_good, 2 * PERIOD)
         self._last_good = began
-        await self._observe_others()
+        await self.observe_others()
 
-    async def _observe_others(self) -> None:
+    async def observe_others(self) -> None:
+        """Look at the other workers' counters, and take over what dead ones held."""
         ground = self._ground
         present: dict[int, tuple[int, float]] = {}
+        gone: set[int] = set()
         for row in await ground.spool.workers():
             if row.id == ground.worker:
                 continue
             count, since = self._seen.get(row.id, (row.beat, self._credit))
             present[row.id] = (row.beat, since if count == row.beat else self._credit)
+            if row.host == self._whereabouts and is_gone(row.pid):
+                gone.add(row.id)
         self._seen = present
         for worker, (_, since) in list(present.items()):
-            if self._credit - since >= DEAD:
+            if worker in gone or self._credit - since >= DEAD:
                 now = ground.clock()
                 taken = await insist(
                     ground,

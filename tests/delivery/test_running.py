@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from spooler.delivery.heartbeat import DEAD, HOLD_OFF, Heartbeat
+from spooler.claim import Want
+from spooler.delivery.heartbeat import DEAD, HOLD_OFF, Heartbeat, whereabouts
 from spooler.delivery.ports import Ground
 from spooler.errors import TryAgainError
 from spooler.events import SpoolTrouble, WorkerState
@@ -144,8 +147,6 @@ async def test_a_dead_workers_recipients_are_taken_over_as_uncertain(
     house: House, autojump_clock: MockClock
 ) -> None:
     """A worker whose counter stands still for a minute of ours is dead; what it held is tried again."""
-    from spooler.claim import Want
-
     message = house.enqueue("a@x")
     dead = house.store.register(host="elsewhere", pid=1, now=EPOCH)
     assert house.store.claim(dead, [Want("default", 10)], now=EPOCH)
@@ -162,10 +163,34 @@ async def test_a_dead_workers_recipients_are_taken_over_as_uncertain(
     assert entries[1].at - entries[0].at >= HOLD_OFF
 
 
+def ended_process() -> int:
+    """Return the number of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+async def test_a_worker_whose_process_is_gone_is_dead_at_once(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """On the same machine nobody waits a minute for a process that does not exist any more."""
+    message = house.enqueue("a@x")
+    other = house.enqueue("b@x")
+    dead = house.store.register(host=whereabouts(), pid=ended_process(), now=EPOCH)
+    alive = house.store.register(host=whereabouts(), pid=os.getpid(), now=EPOCH)
+    assert house.store.claim(dead, [Want("default", 1)], now=EPOCH)
+    assert house.store.claim(alive, [Want("default", 1)], now=EPOCH)
+    async with sink() as (running, inbox):
+        await house.drain(running, until_empty=False)
+    assert inbox.copies == {}
+    assert {row.id for row in house.store.workers()} == {alive}
+    assert house.story(message) == [("a@x", 1, "deferred", True)]
+    assert house.story(other) == []
+    assert house.outcomes() == {"active": 1, "deferred": 1, "deferrals": 1}
+
+
 async def test_a_living_worker_is_not_robbed(house: House, autojump_clock: MockClock) -> None:
     """A counter that moves, however slowly, keeps its leases."""
-    from spooler.claim import Want
-
     house.enqueue("a@x")
     other = house.store.register(host="elsewhere", pid=1, now=EPOCH)
     assert house.store.claim(other, [Want("default", 10)], now=EPOCH)
