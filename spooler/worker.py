@@ -107,6 +107,8 @@ class WorkerRun:
             nursery.start_soon(settler.run)
             nursery.start_soon(chores.run)
             nursery.start_soon(self._tidy, pool)
+            if self._until is None:  # a drain has no use for mail that comes later
+                nursery.start_soon(claimer.listen)
             await self._deliver(claimer, [Crew(lane, gear) for lane in self._lanes.values()])
             settled = await self._finish(settler)
             nursery.cancel_scope.cancel()

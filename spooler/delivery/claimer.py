@@ -58,12 +58,28 @@ class Claimer:
         self._wake = trio.Event()
         self._poll = poll
         self._dry: set[str] = set()
-        self._look_at = 0.0
+        self._look_at = self._looked_at = 0.0
+        self._dried = trio.Event()
+        """Set when a route has become dry."""
+        self._news = False
+        """Whether something may have come due since the last look."""
+        self._silence: float | None = None
+        """For how many seconds the spool would tell us; None: never, so that it must be looked at."""
         self._stopping = False
 
     def nudge(self) -> None:
         """Look again: there may be room."""
         self._wake.set()
+
+    async def listen(self) -> None:
+        """Hear of what comes in while a route is dry, until cancelled: a task of its own."""
+        while True:
+            if not self._dry:
+                self._dried = trio.Event()
+                await self._dried.wait()
+            self._silence = await insist(self._ground, "listening", self._ground.spool.changed)
+            self._news = True
+            self.nudge()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -74,7 +90,7 @@ class Claimer:
         """Claim until stopped or done."""
         while not self._stopping:
             self._wake = trio.Event()
-            if self._dry and trio.current_time() >= self._look_at:
+            if self._dry and trio.current_time() >= self._next_look():
                 await self._look()
             wants = self._wants()
             if wants:
@@ -82,19 +98,36 @@ class Claimer:
                 continue
             if self._until is not None and self._idle() and await self._done():
                 return
-            with trio.move_on_after(self._poll):
+            with trio.move_on_after(self._pause()):
                 await self._wake.wait()
+
+    def _next_look(self) -> float:
+        """When to look at what was dry: at news, but less often while there is other work."""
+        if not self._news:
+            return self._look_at
+        return self._looked_at + (0.0 if self._idle() else self._poll)
+
+    def _pause(self) -> float:
+        """How long nothing happens by itself; lanes that wait for a probe do not tell when it is over."""
+        if self._until is not None or any(name not in self._dry for name in self._lanes):
+            return self._poll
+        return max(0.0, self._next_look() - trio.current_time())
 
     async def _look(self) -> None:
         """See whether routes that had nothing due have something now: a read, cheaper than a claim."""
         ground = self._ground
+        self._news = False
+        self._looked_at = trio.current_time()
         now = ground.clock()
         routes = sorted(self._dry)
         due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
         if due is not None and due <= now:
             self._dry.clear()
         else:
-            self._look_at = trio.current_time() + self._poll
+            wait = self._poll if self._silence is None else self._silence
+            if due is not None:
+                wait = min(wait, (due - now) / 1e6)
+            self._look_at = trio.current_time() + wait
 
     def _wants(self) -> list[Want]:
         limits = self._limits
@@ -112,6 +145,7 @@ class Claimer:
 
     async def _claim(self, wants: Sequence[Want]) -> None:
         ground = self._ground
+        self._news = False
         now = ground.clock()
         claims = await insist(ground, "claiming", lambda: ground.spool.claim(ground.worker, wants, now=now))
         taken = dict.fromkeys((want.route for want in wants), 0)
@@ -121,6 +155,7 @@ class Claimer:
             if taken[want.route] < want.limit:
                 self._dry.add(want.route)
                 self._look_at = trio.current_time() + self._poll
+                self._dried.set()
         live = [claim for claim in claims if not self._expired(claim, now)]
         contents = await self._read_ahead(live)
         for claim in live:

@@ -206,6 +206,16 @@ class SqliteDatabase:
             if self._wal.stat().st_size < size:
                 self._wal_limit = WAL_LIMIT
 
+    def second(self) -> sqlite3.Connection:
+        """Return a new connection that only reads and never waits; close it before this database."""
+        return sqlite3.connect(
+            f"file:{quote(str(self._path))}?mode=ro",
+            uri=True,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
     def close(self) -> None:
         """Close under the lock, for the last one to close checkpoints.
 
@@ -309,6 +319,15 @@ class PostgresDatabase:
                     conn.invalidate()
             with self._reader.connect() as conn:
                 return work(conn)
+
+    def second(self) -> psycopg.Connection:
+        """Return a new connection, not of the pool, which commits each statement; close it."""
+        with translated(self._name):
+            pooled = self._engine.raw_connection()
+            driver = cast("psycopg.Connection", pooled.driver_connection)
+            pooled.detach()
+            driver.autocommit = True
+            return driver
 
     def checkpoint(self) -> None:
         """Nothing to do: the server does."""

@@ -22,6 +22,7 @@ from spooler.spool import wire
 from spooler.spool.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 POSTGRES_THREADS = 3  # claiming, settling, and the beat with the chores
@@ -62,12 +63,21 @@ def _serve(store: Store, stream: socket.socket) -> None:
 
     with cast("BinaryIO", stream.makefile("rb", buffering=1 << 18)) as reader:
         if not store.is_postgres:
-            while body := _read(reader):
+            for body in _bodies(reader, handle):
                 handle(body)
             return
         with ThreadPoolExecutor(POSTGRES_THREADS) as threads:
-            while body := _read(reader):
+            for body in _bodies(reader, handle):
                 threads.submit(handle, body)
+
+
+def _bodies(reader: BinaryIO, handle: Callable[[bytes], None]) -> Iterator[bytes]:
+    """Read requests to the end; the one that waits for others is handled here, in a thread of its own."""
+    while body := _read(reader):
+        if wire.method_of(body) == "changed":
+            threading.Thread(target=handle, args=(body,), daemon=True).start()  # closing the store ends it
+        else:
+            yield body
 
 
 def _call(store: Store, method: str, arguments: tuple[object, ...]) -> object:

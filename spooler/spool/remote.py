@@ -78,6 +78,11 @@ class RemoteSpool:
         due: int | None = await self._call("next_due", routes, now)
         return due
 
+    async def changed(self) -> float | None:
+        """See `Store`. It can be cancelled, at a worker's end: the next change is then nobody's."""
+        silence: float | None = await self._call("changed", abandon=True)
+        return silence
+
     async def left(self, routes: Sequence[str] | None = None) -> int:
         return int(await self._call("left", routes))
 
@@ -126,25 +131,27 @@ class RemoteSpool:
             if len(buffer) < end:
                 break
             answer = wire.unpack_answer(bytes(memoryview(buffer)[start + wire.LENGTH : end]))
-            self._answers[answer.number] = answer
             event = self._waiting.get(answer.number)
             if event is not None:
                 event.set()
+            if event is not None or answer.number == 0:  # else its caller has abandoned it
+                self._answers[answer.number] = answer
             start = end
         del buffer[:start]
 
-    async def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401  # its type is in wire.METHODS
+    async def _call(self, method: str, *arguments: object, abandon: bool = False) -> Any:  # noqa: ANN401  # its type is in wire.METHODS
         self._number += 1
         number = self._number
         frame = wire.pack_request(number, method, arguments)
         # what has begun is not abandoned when the caller is cancelled, for a commit must be known of
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True) as shield:
             answered = self._waiting[number] = trio.Event()
             try:
                 if self.ended:
                     raise _gone()
                 async with self._sending:
                     await self._stream.send_all(frame)
+                shield.shield = not abandon
                 await answered.wait()
             except trio.BrokenResourceError:
                 raise _gone() from None

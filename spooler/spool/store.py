@@ -19,7 +19,7 @@ from spooler.records import (
     WorkerRow,
 )
 from spooler.result import Outcome
-from spooler.spool import contents, intake, looking, settling
+from spooler.spool import contents, intake, looking, settling, wake
 from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
 from spooler.spool.leasing import Leases
@@ -43,6 +43,7 @@ class Store:
         self._ids = id_maker or IdMaker()
         self._leases = Leases(db)
         self._chores = Chores(db)
+        self._waiter = wake.Waiter(db, uuid)
 
     @classmethod
     def open(cls, url: str, *, id_maker: IdMaker | None = None) -> Self:
@@ -62,6 +63,7 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        self._waiter.close()
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -81,7 +83,10 @@ class Store:
 
         Recipients are numbered from 0 in the order given. Raises DataError for what cannot be stored.
         """
-        return intake.enqueue(self._db, self._ids, messages, now=now)
+        enqueued = intake.enqueue(self._db, self._ids, messages, now=now)
+        if not all(one.duplicate for one in enqueued):
+            wake.announce(self._db, self.uuid)
+        return enqueued
 
     def imported(self, identities: Sequence[ImportIdentity]) -> set[ImportIdentity]:
         """Which of these were imported before."""
@@ -111,7 +116,10 @@ class Store:
         `uncertain`: any of them may have been delivered already; each gets a ledger row that says so.
         """
         text = f"worker {format_id(worker)} stopped before it recorded a result"
-        return self._leases.rescue(worker, now=now, due=due, uncertain=uncertain, text=text)
+        rescued = self._leases.rescue(worker, now=now, due=due, uncertain=uncertain, text=text)
+        if rescued:
+            wake.announce(self._db, self.uuid)
+        return rescued
 
     # delivery
 
@@ -134,16 +142,29 @@ class Store:
         """Make results durable in one transaction; see `spooler.spool.settling`. Repeating it is harmless."""
         settled = settling.settle(self._db, worker, results, now=now)
         self._leases.settled(worker, settled.leases)
-        self._chores.ended([r.message_id for r in results if r.outcome is not Outcome.DEFERRED])
+        ended = [r.message_id for r in results if r.outcome is not Outcome.DEFERRED]
+        self._chores.ended(ended)
+        if len(ended) < len(results):  # a retry may be due before anything that is known
+            wake.announce(self._db, self.uuid)
         return settled.report
 
     def release(self, worker: int, keys: Sequence[tuple[int, int]], *, due: int) -> int:
         """Give back what was claimed and not tried, without an attempt; not due before `due`."""
-        return self._leases.release(worker, keys, due=due)
+        released = self._leases.release(worker, keys, due=due)
+        if released:
+            wake.announce(self._db, self.uuid)
+        return released
 
     def next_due(self, routes: Sequence[str], *, now: int) -> int | None:  # noqa: ARG002  # as all
         """When the next unleased, unheld recipient of these routes is or was due."""
         return looking.next_due(self._db, routes)
+
+    def changed(self) -> float | None:
+        """Wait until something may have come due since the last time; see `spooler.spool.wake.Waiter`.
+
+        For a thread of its own: it blocks until then, or until the spool is closed.
+        """
+        return self._waiter.changed()
 
     def left(self, routes: Sequence[str] | None = None) -> int:
         """How many recipients are queued and not held, leased or not; None means on all routes."""

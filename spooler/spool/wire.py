@@ -35,6 +35,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "settle": (tuple[int, list[RecipientResult], int], SettleReport),
     "release": (tuple[int, list[Key], int], int),
     "next_due": (tuple[list[str], int], int | None),
+    "changed": (tuple[()], float | None),
     "left": (tuple[list[str] | None], int),
     "expire": (tuple[list[str] | None, int, int], int),
     "sweep": (tuple[int, int], int),
@@ -77,6 +78,11 @@ def unpack_request(body: bytes) -> tuple[int, str, tuple[Any, ...]]:
     """Read the body of a frame: number, method, arguments."""
     request = _REQUEST.decode(body)
     return request.number, request.method, _ARGUMENTS[request.method].decode(request.arguments)
+
+
+def method_of(body: bytes) -> str:
+    """Read the method's name alone."""
+    return _REQUEST.decode(body).method
 
 
 def pack_result(number: int, result: object) -> bytes:

@@ -54,6 +54,10 @@ class Inline:
 
         return call
 
+    async def changed(self) -> float | None:
+        """Nothing is heard where time is made up: the spool is polled."""
+        return await trio.sleep_forever()
+
 
 class Inbox:
     """A sink's store that keeps in memory who got what."""
