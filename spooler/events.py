@@ -89,6 +89,14 @@ class WorkerState(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class ProcessEnded(msgspec.Struct, frozen=True):
+    """A process of several ended unasked; another takes its place in `restart_in` seconds, or (None) none."""
+
+    pid: int
+    why: str
+    restart_in: float | None
+
+
 Event = (
     TransactionEnded
     | SessionEnded
@@ -99,5 +107,6 @@ Event = (
     | Settled
     | SpoolTrouble
     | WorkerState
+    | ProcessEnded
 )
 Observe = Callable[[Event], None]

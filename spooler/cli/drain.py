@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spooler.cli.options import load, spool_options, target_options
+from spooler.cli.options import load, need_routes, processes_option, spool_options, target_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @spool_options
 @target_options
+@processes_option
 @click.option("--until-empty", is_flag=True, help="Go on until nothing is left, waiting for retries.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
 @click.option(
@@ -29,6 +30,7 @@ def command(
     spool: str | None,
     config: Path | None,
     target: str | None,
+    processes: int | None,
     until_empty: bool,
     quiet: bool,
     log_level: str | None,
@@ -42,13 +44,20 @@ def command(
     Example:
       spooler drain --spool sqlite:///spool.db --target inet:127.0.0.1:24
     """
-    from spooler.cli.running import run_drain
+    from spooler.cli.keeping import Kept, how_many, keep_drain
+    from spooler.supervise import Tether
 
-    left = run_drain(
-        load(spool, config, target),
-        until_empty=until_empty,
-        quiet=quiet,
-        log_level=log_level or ("error" if sys.stderr.isatty() else "info"),
-    )
+    settings = load(spool, config, target)
+    need_routes(settings)
+    level = log_level or ("error" if sys.stderr.isatty() else "info")
+    tether = Tether.of_environment()
+    if tether is None and (count := how_many(settings, processes)) > 1:
+        words = ["drain", "--log-level", level, *(["--until-empty"] if until_empty else [])]
+        kept = Kept(settings, words, config=config, target=target, count=count)
+        left = keep_drain(kept, log_level=level, quiet=quiet)
+    else:
+        from spooler.cli.running import run_drain  # loads what a keeper does not need
+
+        left = run_drain(settings, until_empty=until_empty, quiet=quiet, log_level=level, tether=tether)
     if left:
         sys.exit(75)

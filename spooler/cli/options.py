@@ -12,7 +12,7 @@ import msgspec
 from spooler.address import show
 from spooler.config import Config, Route, check_config, load_config
 from spooler.envelope import DEFAULT_ROUTE
-from spooler.errors import UsageError
+from spooler.errors import ConfigError, UsageError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -53,6 +53,17 @@ def target_options(command: _Command) -> _Command:
     )(command)
 
 
+def processes_option(command: _Command) -> _Command:
+    """Add --processes (parameter `processes`)."""
+    return click.option(
+        "--processes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Processes that share the work, and each route's sessions; default: as many as help "
+        "(SQLite: always one).",
+    )(command)
+
+
 def json_option(command: _Command) -> _Command:
     """Add --json (parameter `as_json`)."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
@@ -73,6 +84,15 @@ def load(spool: str | None, config: Path | None, target: str | None = None) -> S
             hint="give --spool sqlite:///spool.db, set SPOOLER_SPOOL, or name a configuration with spool = …",
         )
     return Settings(url, settings)
+
+
+def need_routes(settings: Settings) -> None:
+    """Raise ConfigError if there is nowhere to deliver."""
+    if not settings.config.routes:
+        raise ConfigError(
+            "no route is configured, so there is nowhere to deliver",
+            hint="give --target DEST or write [routes.default] into the configuration",
+        )
 
 
 def _aim(config: Config, target: str) -> Config:

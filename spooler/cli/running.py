@@ -1,140 +1,128 @@
-"""What `worker` and `drain` share: signals, logs, and the progress of a drain."""
+"""What `worker` and `drain` do in one process: its signals, its logs, its keeper if it has one."""
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections import Counter
 from contextlib import contextmanager
-from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 import trio
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from spooler.cli.progress import SHOW_EVERY, Summary, Tally, bar
+from spooler.cli.signals import watch_signals
 from spooler.delivery.claimer import Until
-from spooler.errors import ConfigError, SpoolerError, TryAgainError
-from spooler.events import Event, RouteDown, RouteUp, TransactionEnded
+from spooler.errors import SpoolerError, TryAgainError
+from spooler.events import Event, WorkerState
 from spooler.ops.logging import EventLog
-from spooler.result import Outcome
 from spooler.spool.remote import spool_process
+from spooler.supervise import Report, Tether
 from spooler.worker import WorkerRun
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from spooler.cli.options import Settings
+    from spooler.config import Config
+    from spooler.supervise import Part
 
 T = TypeVar("T")
 
 
-def run_worker(settings: Settings, *, log_level: str) -> None:
+def run_worker(settings: Settings, *, log_level: str, tether: Tether | None = None) -> None:
     """Run a worker until a signal; raises TryAgainError if results could not be settled."""
-    _check(settings)
     log = EventLog(level=log_level)
 
     async def main() -> bool:
         async with spool_process(settings.url) as spool:
-            run = WorkerRun(spool=spool, config=settings.config, observe=log)
-            return await _with_signals(run, log)
+            run = WorkerRun(spool=spool, config=_part_of(settings.config, tether), observe=log)
+            if tether is not None:
+                tether.report(Report())
+            return await _obeying(run, log, tether)
 
-    if not _run(main):
-        raise TryAgainError(
-            "the spool did not take the last results",
-            hint="they are taken over as uncertain when the spool is back",
-        )
+    with _told(tether):
+        if not _run(main):
+            raise TryAgainError(
+                "the spool did not take the last results",
+                hint="they are taken over as uncertain when the spool is back",
+            )
 
 
-def run_drain(settings: Settings, *, until_empty: bool, quiet: bool, log_level: str) -> int:
-    """Drain; return how many recipients are left that nobody holds."""
-    _check(settings)
+def run_drain(
+    settings: Settings, *, until_empty: bool, quiet: bool, log_level: str, tether: Tether | None = None
+) -> int:
+    """Drain; return how many recipients are left that nobody holds. With a keeper, tell it instead."""
     log = EventLog(level=log_level)
-    tally = DrainTally()
+    tally = Tally()
+    summary = Summary()
+    total = 0
 
     def observe(event: Event) -> None:
         tally(event)
         log(event)
 
     async def main() -> int:
+        nonlocal total
         async with spool_process(settings.url) as spool:
             run = WorkerRun(
-                spool=spool, config=settings.config, observe=observe, until=Until(empty=until_empty)
+                spool=spool,
+                config=_part_of(settings.config, tether),
+                observe=observe,
+                until=Until(empty=until_empty),
             )
             total = await spool.left()
-            with tally.shown(total=total, on=not quiet):
-                await _with_signals(run, log)
+            with bar(on=not quiet and tether is None) as show:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_regularly, lambda: tell(show))
+                    await _obeying(run, log, tether)
+                    nursery.cancel_scope.cancel()
             return await spool.left()
 
-    left = _run(main)
+    def tell(show: Callable[[Report], None]) -> None:
+        report = tally.report(total=total)
+        show(report)
+        if tether is not None:
+            tether.report(report, wait=False)
+
+    with _told(tether):
+        left = _run(main)
+    report = tally.report(total=total, left=left)
+    if tether is not None:
+        tether.report(report)
+        return 0
     if not quiet:
-        tally.summarise(left)
+        summary.show(report)
     return left
 
 
-class DrainTally:
-    """Counts what a drain did, and shows it."""
+async def _regularly(act: Callable[[], None]) -> None:
+    while True:
+        act()
+        await trio.sleep(SHOW_EVERY)
 
-    def __init__(self) -> None:
-        self.outcomes: Counter[Outcome] = Counter()
-        self.down: dict[str, str] = {}
-        self.began = monotonic()
-        self._progress: Progress | None = None
 
-    def __call__(self, event: Event) -> None:
-        """Take an event."""
-        match event:
-            case TransactionEnded(results=results):
-                outcomes = self.outcomes
-                deferred = outcomes[Outcome.DEFERRED]
-                for result in results:
-                    outcomes[result.outcome] += 1
-                if self._progress is not None:
-                    ended = len(results) - (outcomes[Outcome.DEFERRED] - deferred)
-                    self._progress.advance(self._progress.task_ids[0], ended)
-            case RouteDown(route=route, why=why):
-                self.down[route] = why
-            case RouteUp(route=route):
-                self.down.pop(route, None)
-            case _:
-                pass
+def _part_of(config: Config, tether: Tether | None) -> Config:
+    """Give each of several processes its share of every route's sessions; where it is 0, not the route."""
+    if tether is None:
+        return config
+    share: Part = tether.part
+    routes = {
+        name: msgspec.structs.replace(route, sessions=share.share(route.sessions))
+        for name, route in config.routes.items()
+        if share.share(route.sessions)
+    }
+    return msgspec.structs.replace(config, routes=routes)
 
-    @contextmanager
-    def shown(self, *, total: int, on: bool) -> Iterator[None]:
-        """Show a progress bar, on a terminal only."""
-        console = Console(stderr=True)
-        if not on or not console.is_terminal:
-            yield
-            return
-        columns = (
-            TextColumn("draining"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TaskProgressColumn(show_speed=True),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            progress.add_task("draining", total=total)
-            self._progress = progress
-            yield
-        self._progress = None
 
-    def summarise(self, left: int) -> None:
-        """Print the end of the drain in a few words."""
-        took = monotonic() - self.began
-        done = self.outcomes.total()
-        parts = [f"{self.outcomes[o]} {o.value}" for o in Outcome if self.outcomes[o]]
-        rate = f", {done / took:,.0f} recipients/s" if took > 0 and done else ""
-        print(f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}; {left} left", file=sys.stderr)  # noqa: T201  # it is the command's output
-        for route, why in self.down.items():
-            print(f"route {route} is down: {why}", file=sys.stderr)  # noqa: T201  # it is the command's output
+@contextmanager
+def _told(tether: Tether | None) -> Iterator[None]:
+    """Let the keeper say what is wrong: there may be several of us that meet the same."""
+    try:
+        yield
+    except SpoolerError as error:
+        if tether is None:
+            raise
+        tether.report(Report(error=str(error)))
+        raise SystemExit(error.exit_code) from None
 
 
 def _run(main: Callable[[], Awaitable[T]]) -> T:
@@ -150,25 +138,28 @@ def _run(main: Callable[[], Awaitable[T]]) -> T:
         raise
 
 
-def _check(settings: Settings) -> None:
-    if not settings.config.routes:
-        raise ConfigError(
-            "no route is configured, so there is nowhere to deliver",
-            hint="give --target DEST or write [routes.default] into the configuration",
-        )
+async def _obeying(run: WorkerRun, log: EventLog, tether: Tether | None) -> bool:
+    """Run the worker, which stops when it is asked to; whether everything was settled."""
+    asked = 0
 
+    def stop(requests: int) -> None:
+        nonlocal asked
+        while asked < requests:
+            asked += 1
+            run.stop()
 
-async def _with_signals(run: WorkerRun, log: EventLog) -> bool:
+    def orphaned() -> None:
+        log(WorkerState(worker=0, state="orphaned", detail="the process that started this one is gone"))
+        stop(1)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
-        await nursery.start(_watch_signals, run)
+        if tether is None:
+            await nursery.start(watch_signals, lambda count: stop(count))
+        else:
+            # of these the keeper may know too: see `spooler.supervise`
+            await nursery.start(watch_signals, lambda _: stop(1))
+            nursery.start_soon(lambda: tether.obey(stop, orphaned=orphaned))
         settled = await run.run()
         nursery.cancel_scope.cancel()
     return settled
-
-
-async def _watch_signals(run: WorkerRun, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for _ in signals:
-            run.stop()

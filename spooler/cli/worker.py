@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spooler.cli.options import load, spool_options, target_options
+from spooler.cli.options import load, need_routes, processes_option, spool_options, target_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @spool_options
 @target_options
+@processes_option
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -22,16 +23,29 @@ if TYPE_CHECKING:
     show_default=True,
     help="Least level of the log lines on standard error.",
 )
-def command(spool: str | None, config: Path | None, target: str | None, log_level: str) -> None:
+def command(
+    *, spool: str | None, config: Path | None, target: str | None, processes: int | None, log_level: str
+) -> None:
     """Deliver what is in the spool until told to stop.
 
     SIGTERM or SIGINT: claim nothing more, let transactions end, settle, exit 0. The same signal
-    again: stop at once; what is unanswered is recorded as uncertain.
+    again: stop at once; what is unanswered is recorded as uncertain. Of several processes the one that
+    was started takes the signals for all, and starts another for each that dies.
 
     \b
     Example:
       spooler worker --spool sqlite:////var/lib/spooler/spool.db --target unix:/run/dovecot/lmtp
     """
-    from spooler.cli.running import run_worker
+    from spooler.cli.keeping import Kept, how_many, keep_workers
+    from spooler.supervise import Tether
 
-    run_worker(load(spool, config, target), log_level=log_level)
+    settings = load(spool, config, target)
+    need_routes(settings)
+    tether = Tether.of_environment()
+    if tether is None and (count := how_many(settings, processes)) > 1:
+        words = ["worker", "--log-level", log_level]
+        keep_workers(Kept(settings, words, config=config, target=target, count=count), log_level=log_level)
+        return
+    from spooler.cli.running import run_worker  # loads the database's library, which a keeper does not need
+
+    run_worker(settings, log_level=log_level, tether=tether)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
+import select
+import stat
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO
@@ -21,6 +24,7 @@ from spooler.address import show
 from spooler.events import (
     Doubt,
     Event,
+    ProcessEnded,
     RouteDown,
     RouteUp,
     SessionEnded,
@@ -34,7 +38,7 @@ from spooler.ident import format_id
 from spooler.result import Outcome, RecipientResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -65,9 +69,10 @@ class GatheringFile:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._lines: list[str] = []
+        self._shared = _may_be_cut(file)
 
     def write(self, text: str) -> None:
-        """Take a piece of a line."""
+        """Take a line."""
         self._lines.append(text)
 
     def flush(self) -> None:
@@ -77,8 +82,9 @@ class GatheringFile:
         """Write what was gathered; a reader that has gone away is no reason to stop delivering."""
         lines, self._lines = self._lines, []
         try:
-            self._file.write("".join(lines))
-            self._file.flush()
+            for text in _pieces(lines) if self._shared else ["".join(lines)]:
+                self._file.write(text)
+                self._file.flush()
         except (OSError, ValueError):
             return
 
@@ -110,6 +116,7 @@ class EventLog:
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
+            ProcessEnded: self._process_ended,
         }
 
     def __call__(self, event: Event) -> None:
@@ -214,6 +221,34 @@ class EventLog:
 
     def _worker(self, event: WorkerState) -> None:
         self._log.info("worker", state=event.state, worker=format_id(event.worker), detail=event.detail)
+
+    def _process_ended(self, event: ProcessEnded) -> None:
+        self._log.error(
+            "process ended", pid=event.pid, why=show(event.why, TEXT_LIMIT), restart_in=event.restart_in
+        )
+
+
+def _may_be_cut(file: TextIO) -> bool:
+    """Whether lines of other processes may come between parts of one write: pipes and sockets."""
+    try:
+        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Join lines to texts that a pipe takes whole (POSIX, write, PIPE_BUF)."""
+    some: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line) if line.isascii() else len(line.encode("utf-8", "backslashreplace"))
+        if some and size + length > select.PIPE_BUF:
+            yield "".join(some)
+            some, size = [], 0
+        some.append(line)
+        size += length
+    if some:
+        yield "".join(some)
 
 
 def _processors(*, terminal: bool) -> list[Processor]:
