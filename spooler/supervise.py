@@ -26,13 +26,13 @@ import trio.lowlevel
 
 from spooler.errors import SpoolerError
 from spooler.events import ProcessEnded
+from spooler.part import VARIABLE, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from spooler.events import Observe
 
-VARIABLE = "SPOOLER_PART"  # tells a process what it is: its end of the stream, index, count
 FIRST_PAUSE = 0.5  # seconds before a process that ended is started again
 LONGEST_PAUSE = 30.0
 LASTED = 30.0  # seconds: what ends after these did not fail at once
@@ -55,18 +55,6 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """And how many when it was done."""
     error: str = ""
     """Why it cannot go on, for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Which part of the work is a process's: `index` of `count`."""
-
-    index: int
-    count: int
-
-    def share(self, whole: int) -> int:
-        """How many of `whole` are this part's; all parts' shares together are `whole`."""
-        return whole // self.count + (self.index < whole % self.count)
 
 
 class Tether:

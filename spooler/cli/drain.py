@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spooler.cli.options import load, need_routes, processes_option, spool_options, target_options
+from spooler.cli.options import how_many, load, need_routes, processes_option, spool_options, target_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,20 +44,22 @@ def command(
     Example:
       spooler drain --spool sqlite:///spool.db --target inet:127.0.0.1:24
     """
-    from spooler.cli.keeping import Kept, how_many, keep_drain
-    from spooler.supervise import Tether
-
     settings = load(spool, config, target)
     need_routes(settings)
     level = log_level or ("error" if sys.stderr.isatty() else "info")
-    tether = Tether.of_environment()
-    if tether is None and (count := how_many(settings, processes)) > 1:
+    count = how_many(settings, processes)
+    if count > 1:
+        from spooler.cli.keeping import Kept, keep_drain
+
         words = ["drain", "--log-level", level, *(["--until-empty"] if until_empty else [])]
         kept = Kept(settings, words, config=config, target=target, count=count)
         left = keep_drain(kept, log_level=level, quiet=quiet)
     else:
-        from spooler.cli.running import run_drain  # loads what a keeper does not need
+        from spooler.spool.starting import start
 
-        left = run_drain(settings, until_empty=until_empty, quiet=quiet, log_level=level, tether=tether)
+        started = start(settings.url)  # before the rest is loaded
+        from spooler.cli.running import run_drain
+
+        left = run_drain(settings, started, until_empty=until_empty, quiet=quiet, log_level=level)
     if left:
         sys.exit(75)

@@ -1,39 +1,24 @@
-"""`worker` and `drain` in several processes: how many, and what the one that keeps them says."""
+"""`worker` and `drain` in several processes: what the one that keeps them does and says."""
 
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import trio
 
 from spooler.cli.progress import Summary, bar, together
 from spooler.cli.signals import watch_signals
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.ops.logging import EventLog
+from spooler.spool.starting import interpreter
 from spooler.supervise import Keeper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from spooler.cli.options import Settings
-
-MOST = 8  # processes by default: with their connections far below what Postgres takes (max_connections)
-CORES = 2  # that a worker keeps busy, measured: itself 1, its spool process, the database and a target 1
-
-
-def how_many(settings: Settings, asked: int | None) -> int:
-    """How many processes to run; says so if it cannot be as many as were asked for."""
-    if not settings.url.startswith("postgres"):
-        if asked is not None and asked > 1:
-            click.echo("spooler: SQLite has one writer at a time: one process does the work", err=True)
-        return 1
-    count = asked or min(MOST, len(os.sched_getaffinity(0)) // CORES)
-    # one that had no session on any route would have nothing to do
-    return max(1, min(count, max((route.sessions for route in settings.config.routes.values()), default=1)))
 
 
 class Kept:
@@ -42,9 +27,7 @@ class Kept:
     def __init__(
         self, settings: Settings, words: Sequence[str], *, config: Path | None, target: str | None, count: int
     ) -> None:
-        # modules are looked for where this process found them: in the folder it runs in only if it did
-        isolated = [] if sys.path[0] in ("", str(Path.cwd())) else ["-P"]
-        self.argv = [sys.executable, *isolated, "-m", "spooler", *words]
+        self.argv = [*interpreter(), "-m", "spooler", *words]
         self.count = count
         # not as arguments, which everybody on the machine can read
         given = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,10 @@ from spooler.address import show
 from spooler.config import Config, Route, check_config, load_config
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, UsageError
+from spooler.part import VARIABLE
+
+MOST = 8  # processes by default: with their connections far below what Postgres takes (max_connections)
+CORES = 2  # that a worker keeps busy, measured: itself 1, its spool process, the database and a target 1
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -93,6 +98,19 @@ def need_routes(settings: Settings) -> None:
             "no route is configured, so there is nowhere to deliver",
             hint="give --target DEST or write [routes.default] into the configuration",
         )
+
+
+def how_many(settings: Settings, asked: int | None) -> int:
+    """How many processes to run; says so if it cannot be as many as asked for. In one of several: 1."""
+    if VARIABLE in os.environ:
+        return 1
+    if not settings.url.startswith("postgres"):
+        if asked is not None and asked > 1:
+            click.echo("spooler: SQLite has one writer at a time: one process does the work", err=True)
+        return 1
+    count = asked or min(MOST, len(os.sched_getaffinity(0)) // CORES)
+    # one that had no session on any route would have nothing to do
+    return max(1, min(count, max((route.sessions for route in settings.config.routes.values()), default=1)))
 
 
 def _aim(config: Config, target: str) -> Config:

@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 
     from spooler.cli.options import Settings
     from spooler.config import Config
-    from spooler.supervise import Part
+    from spooler.part import Part
+    from spooler.spool.starting import Started
 
 T = TypeVar("T")
 
 
-def run_worker(settings: Settings, *, log_level: str, tether: Tether | None = None) -> None:
+def run_worker(settings: Settings, started: Started, *, log_level: str, tether: Tether | None = None) -> None:
     """Run a worker until a signal; raises TryAgainError if results could not be settled."""
     log = EventLog(level=log_level)
+    tether = Tether.of_environment()
 
     async def main() -> bool:
-        async with spool_process(settings.url) as spool:
+        async with spool_process(started) as spool:
             run = WorkerRun(spool=spool, config=_part_of(settings.config, tether), observe=log)
             if tether is not None:
                 tether.report(Report())
@@ -48,10 +50,16 @@ def run_worker(settings: Settings, *, log_level: str, tether: Tether | None = No
 
 
 def run_drain(
-    settings: Settings, *, until_empty: bool, quiet: bool, log_level: str, tether: Tether | None = None
+    settings: Settings,
+    started: Started,
+    *,
+    until_empty: bool,
+    quiet: bool,
+    log_level: str,
 ) -> int:
     """Drain; return how many recipients are left that nobody holds. With a keeper, tell it instead."""
     log = EventLog(level=log_level)
+    tether = Tether.of_environment()
     tally = Tally()
     summary = Summary()
     total = 0
@@ -62,7 +70,7 @@ def run_drain(
 
     async def main() -> int:
         nonlocal total
-        async with spool_process(settings.url) as spool:
+        async with spool_process(started) as spool:
             run = WorkerRun(
                 spool=spool,
                 config=_part_of(settings.config, tether),

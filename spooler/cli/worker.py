@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spooler.cli.options import load, need_routes, processes_option, spool_options, target_options
+from spooler.cli.options import how_many, load, need_routes, processes_option, spool_options, target_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,16 +36,18 @@ def command(
     Example:
       spooler worker --spool sqlite:////var/lib/spooler/spool.db --target unix:/run/dovecot/lmtp
     """
-    from spooler.cli.keeping import Kept, how_many, keep_workers
-    from spooler.supervise import Tether
-
     settings = load(spool, config, target)
     need_routes(settings)
-    tether = Tether.of_environment()
-    if tether is None and (count := how_many(settings, processes)) > 1:
+    count = how_many(settings, processes)
+    if count > 1:
+        from spooler.cli.keeping import Kept, keep_workers
+
         words = ["worker", "--log-level", log_level]
         keep_workers(Kept(settings, words, config=config, target=target, count=count), log_level=log_level)
         return
-    from spooler.cli.running import run_worker  # loads the database's library, which a keeper does not need
+    from spooler.spool.starting import start
 
-    run_worker(settings, log_level=log_level, tether=tether)
+    started = start(settings.url)  # before the rest is loaded
+    from spooler.cli.running import run_worker
+
+    run_worker(settings, started, log_level=log_level)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from spooler.errors import SpoolerError
 from spooler.spool import wire
+from spooler.spool.starting import LENGTH
 from spooler.spool.store import Store
 
 if TYPE_CHECKING:
@@ -29,22 +30,24 @@ POSTGRES_THREADS = 3  # claiming, settling, and the beat with the chores
 
 
 def main() -> None:
-    """Run: arguments are the spool's URL and the number of the inherited socket."""
+    """Run: the argument is the number of the inherited socket, on which the spool's URL comes first."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    url, descriptor = sys.argv[1:]
-    with socket.socket(fileno=int(descriptor)) as stream:
+    with (
+        socket.socket(fileno=int(sys.argv[1])) as stream,
+        cast("BinaryIO", stream.makefile("rb", buffering=1 << 18)) as reader,
+    ):
         try:
-            store = Store.open(url)
+            store = Store.open(_read(reader).decode("utf-8", "surrogateescape"))
         except SpoolerError as error:
             stream.sendall(wire.pack_fault(0, wire.fault_of(error)))
             return
         with store:
             stream.sendall(wire.pack_result(0, store.uuid))
-            _serve(store, stream)
+            _serve(store, stream, reader)
 
 
-def _serve(store: Store, stream: socket.socket) -> None:
+def _serve(store: Store, stream: socket.socket, reader: BinaryIO) -> None:
     writing = threading.Lock()
 
     def handle(body: bytes) -> None:
@@ -61,14 +64,13 @@ def _serve(store: Store, stream: socket.socket) -> None:
             except OSError:
                 return  # the worker has gone; the end of the stream follows
 
-    with cast("BinaryIO", stream.makefile("rb", buffering=1 << 18)) as reader:
-        if not store.is_postgres:
-            for body in _bodies(reader, handle):
-                handle(body)
-            return
-        with ThreadPoolExecutor(POSTGRES_THREADS) as threads:
-            for body in _bodies(reader, handle):
-                threads.submit(handle, body)
+    if not store.is_postgres:
+        for body in _bodies(reader, handle):
+            handle(body)
+        return
+    with ThreadPoolExecutor(POSTGRES_THREADS) as threads:
+        for body in _bodies(reader, handle):
+            threads.submit(handle, body)
 
 
 def _bodies(reader: BinaryIO, handle: Callable[[bytes], None]) -> Iterator[bytes]:
@@ -89,8 +91,8 @@ def _call(store: Store, method: str, arguments: tuple[object, ...]) -> object:
 
 
 def _read(reader: BinaryIO) -> bytes:
-    head = reader.read(wire.LENGTH)
-    if len(head) < wire.LENGTH:
+    head = reader.read(LENGTH)
+    if len(head) < LENGTH:
         return b""
     return reader.read(int.from_bytes(head, "big"))
 

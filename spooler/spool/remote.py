@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +9,7 @@ import trio
 
 from spooler.errors import UnavailableError
 from spooler.spool import wire
+from spooler.spool.starting import LENGTH, Started, start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -126,11 +124,11 @@ class RemoteSpool:
     def _take(self) -> None:
         buffer = self._buffer
         start = 0
-        while len(buffer) - start >= wire.LENGTH:
-            end = start + wire.LENGTH + int.from_bytes(buffer[start : start + wire.LENGTH], "big")
+        while len(buffer) - start >= LENGTH:
+            end = start + LENGTH + int.from_bytes(buffer[start : start + LENGTH], "big")
             if len(buffer) < end:
                 break
-            answer = wire.unpack_answer(bytes(memoryview(buffer)[start + wire.LENGTH : end]))
+            answer = wire.unpack_answer(bytes(memoryview(buffer)[start + LENGTH : end]))
             event = self._waiting.get(answer.number)
             if event is not None:
                 event.set()
@@ -164,15 +162,9 @@ class RemoteSpool:
 
 
 @asynccontextmanager
-async def spool_process(url: str) -> AsyncIterator[RemoteSpool]:
-    """Start the process and end it; raises SpoolerError if the spool cannot be opened."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(  # noqa: ASYNC220, S603  # a start, not a wait; and of ourselves
-            [sys.executable, "-m", "spooler.spool.process", url, str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-        )
+async def spool_process(which: Started | str) -> AsyncIterator[RemoteSpool]:
+    """Start the process, unless that was done, and end it; raises what keeps the spool from opening."""
+    process, ours = start(which) if isinstance(which, str) else which
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     spool = RemoteSpool(stream, process.pid)
     try:

@@ -14,11 +14,10 @@ from spooler import errors
 from spooler.claim import Claim, Want
 from spooler.records import SettleReport, WorkerRow
 from spooler.result import RecipientResult
+from spooler.spool.starting import LENGTH
 
 if TYPE_CHECKING:
     from spooler.errors import SpoolerError
-
-LENGTH = 4  # bytes in front of a frame
 
 Key = tuple[int, int]
 
