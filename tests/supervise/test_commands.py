@@ -1,0 +1,121 @@
+"""`worker` and `drain` in several processes on Postgres, as they are run: signals, deaths, results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spooler.spool.store import Store
+from tests.servers.own_sink import own_sink
+from tests.supervise.command import children_of, is_there, put, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_drain_of_two_delivers_each_once(postgres_url: str, tmp_path: Path) -> None:
+    """Two processes share the recipients: each is delivered once, one summary counts all; what is refused for
+    now is left, and the exit code says so."""
+    addresses = put(postgres_url, 3000)
+    with own_sink("--defer", "user7@*", record=True) as sink:
+        where = ("drain", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
+        with running(tmp_path / "log", *where) as drain:
+            assert drain.ends() == 75
+        took = Counter(reply.recipient for reply in sink.final_replies() if reply.code == 250)
+    assert took == Counter(set(addresses) - {"user7@example.org"})
+    workers = {line["worker"] for line in drain.lines("worker", state="started")}
+    assert len(workers) == 2
+    (summary,) = drain.spoken()
+    assert summary.startswith("2999 delivered, 1 deferred in ")
+    assert summary.endswith(" recipients/s; 1 left")
+    with Store.open(postgres_url) as store:
+        assert store.workers() == []
+
+
+def test_a_drain_that_cannot_begin_says_so_once(postgres_url: str, tmp_path: Path) -> None:
+    """What keeps every process from working is one line, and the exit code that one process would have."""
+    url = postgres_url.replace("@/spool_", "@/nothing_")
+    with running(
+        tmp_path / "log", "drain", "--spool", url, "--target", "inet:127.0.0.1:9", "--processes", "3"
+    ) as drain:
+        assert drain.ends() == os.EX_CONFIG
+    (line,) = drain.spoken()
+    assert "does not exist" in line
+
+
+def test_a_worker_of_two_outlives_its_processes(postgres_url: str, tmp_path: Path) -> None:
+    """A killed process is replaced and the work goes on; SIGTERM to all, as a service manager sends it, is
+    one request: everything ends in order, and nothing of the living is left leased."""
+    with own_sink(record=True) as sink:
+        where = ("worker", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
+        with running(tmp_path / "log", *where) as worker:
+            worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+            victim, _ = worker.children()
+            os.kill(victim, signal.SIGKILL)
+            worker.until(lambda: len(worker.lines("worker", state="started")) == 3)
+            (ended,) = worker.lines("process ended")
+            assert (ended["pid"], ended["why"]) == (victim, "it was ended by SIGKILL")
+            addresses = put(postgres_url, 200)
+            worker.until(lambda: len(worker.lines("transaction")) == 200)
+            for pid in (worker.process.pid, *worker.children()):
+                os.kill(pid, signal.SIGTERM)
+            assert worker.ends() == 0
+        took = Counter(reply.recipient for reply in sink.final_replies())
+    assert took == Counter(addresses)
+    assert len(worker.lines("worker", state="stopped", detail="")) == 2
+    with Store.open(postgres_url) as store:
+        assert len(store.workers()) == 1, "the killed one's, until somebody takes over what it held"
+
+
+def test_the_second_signal_ends_at_once(postgres_url: str, tmp_path: Path) -> None:
+    """After the first, transactions may end; the second, to the keeper alone, cuts them off, as uncertain."""
+    put(postgres_url, 2)
+    with own_sink("--delay", "final=300") as sink:
+        where = ("worker", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
+        with running(tmp_path / "log", *where) as worker:
+            with Store.open(postgres_url) as store:
+                worker.until(lambda: {row.state.value for row in store.stats()} == {"active"})
+            worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+            worker.process.send_signal(signal.SIGINT)
+            worker.until(lambda: len(worker.lines("worker", state="stopping")) == 2)
+            with pytest.raises(subprocess.TimeoutExpired):
+                worker.process.wait(0.5)
+            worker.process.send_signal(signal.SIGINT)
+            assert worker.ends() == 0
+    assert len(worker.lines("uncertain")) == 2
+
+
+def test_processes_without_a_keeper_end(postgres_url: str, tmp_path: Path) -> None:
+    """The keeper is killed: its processes end in order by themselves, and their spool processes with them."""
+    with own_sink() as sink:
+        where = ("worker", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
+        with running(tmp_path / "log", *where) as worker:
+            worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+            orphans = worker.children()
+            family = orphans + [pid for orphan in orphans for pid in children_of(orphan)]
+            assert len(family) == 4
+            worker.process.kill()
+            worker.process.wait()
+            worker.until(lambda: not any(map(is_there, family)))
+    assert len(worker.lines("worker", state="orphaned")) == 2
+    assert len(worker.lines("worker", state="stopped", detail="")) == 2
+    with Store.open(postgres_url) as store:
+        assert store.workers() == []
+
+
+def test_sqlite_stays_at_one(sqlite_url: str, tmp_path: Path) -> None:
+    """On SQLite more processes are refused in one line, and the work is done all the same."""
+    put(sqlite_url, 3)
+    with own_sink() as sink:
+        where = ("drain", "--spool", sqlite_url, "--target", sink.tcp, "--processes", "4")
+        with running(tmp_path / "log", *where) as drain:
+            assert drain.ends() == 0
+    refusal, summary = drain.spoken()
+    assert refusal == "spooler: SQLite has one writer at a time: one process does the work"
+    assert summary.startswith("3 delivered in ")
+    assert len(drain.lines("worker", state="started")) == 1
