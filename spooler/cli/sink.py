@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from spooler.errors import UsageError
-from spooler.lmtp.server import CAPABILITIES
+from spooler.lmtp.serving import CAPABILITIES
 from spooler.sink.script import (
     DEFER,
     REFUSE,
@@ -54,6 +54,7 @@ from spooler.sink.state import Counters, Sink, SinkOptions
 )
 @click.option("--size-limit", type=click.IntRange(min=0), default=0, metavar="BYTES", help="0: none.")
 @click.option("--smtp", is_flag=True, help="Speak SMTP and no LMTP.")
+@click.option("--silent-for-nobody", is_flag=True, help="No reply to BDAT LAST for nobody, instead of a 503.")
 @click.option("--max-recipients", type=click.IntRange(min=0), metavar="N", help="A transaction; then 452.")
 @click.option("--max-transactions", type=click.IntRange(min=0), metavar="N", help="A connection; then 421.")
 @click.option("--max-connections", type=click.IntRange(min=0), metavar="N", help="At once; then 421.")
@@ -99,6 +100,7 @@ def _script(asked: dict[str, Any]) -> Script:
         without=frozenset().union(*(parse_without(text) for text in asked["without"])),
         size_limit=asked["size_limit"],
         smtp=asked["smtp"],
+        silent_for_nobody=asked["silent_for_nobody"],
         max_recipients=asked["max_recipients"],
         max_transactions=asked["max_transactions"],
         max_connections=asked["max_connections"],

@@ -140,7 +140,7 @@ class Crew:
     def _conclude(self, session: Session, target: Target, ending: Ending) -> None:
         for transaction in session.unfinished():
             self._lane.conclude(
-                transaction, parcel_of(transaction), target=target, mode=target.mode, ending=ending
+                transaction, parcel_of(transaction), target=target, mode=transaction.mode.word, ending=ending
             )
 
     async def _session(self) -> tuple[Target, Session] | None:

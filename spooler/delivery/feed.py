@@ -44,6 +44,10 @@ class Feed:
         """Take the next parcel that fits the server; what does not fit is settled on the way."""
         lane = self._lane
         capabilities = session.capabilities
+        # What waits is shared: a session gets one more if each of the others could have as many as it
+        # has. Else the first would take all of a short line, and it would go out one by one.
+        if lane.ready and session.open * (lane.window.size - 1) >= lane.ready:
+            return None
         while self._may_begin() and (parcel := lane.pop()) is not None:
             if len(parcel.recipients) > 1 and self._target.trust.single_recipient:
                 parcel = lane.split_off(parcel, 1)
@@ -77,7 +81,7 @@ class Feed:
             transaction,
             parcel_of(transaction),
             target=self._target,
-            mode=self._target.mode,
+            mode=transaction.mode.word,
             ending=_COMPLETE,
         )
 

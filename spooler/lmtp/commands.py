@@ -52,7 +52,7 @@ def lhlo(name: str) -> bytes:
 
 
 def envelope(transaction: Transaction, capabilities: Capabilities) -> bytes:
-    """MAIL, each RCPT and DATA: one group (RFC 2920), in lines that may also be sent one by one."""
+    """MAIL and each RCPT: one group (RFC 2920), in lines that may also be sent one by one."""
     recipients = transaction.recipients
     if not recipients:
         raise LocalProtocolError("a transaction without recipients")
@@ -68,7 +68,12 @@ def envelope(transaction: Transaction, capabilities: Capabilities) -> bytes:
             raise LocalProtocolError("the message needs SMTPUTF8, which the server does not offer")
     elif not text.isascii():
         raise _not_ascii(transaction)
-    return text.encode() + DATA
+    return text.encode()
+
+
+def bdat(size: int, *, last: bool) -> bytes:
+    """BDAT for a chunk of so many octets (RFC 3030 section 2)."""
+    return b"BDAT %d LAST\r\n" % size if last else b"BDAT %d\r\n" % size
 
 
 def _mail(transaction: Transaction, capabilities: Capabilities) -> str:

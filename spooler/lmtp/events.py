@@ -29,7 +29,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class GoAhead(msgspec.Struct, frozen=True):
-    """354: give the body of this transaction now."""
+    """354: the body of this transaction is due now (by BDAT it is due as soon as it has begun)."""
 
     transaction: Transaction
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from spooler.lmtp.trust import Mode
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from spooler.lmtp.transaction import Transaction
+    from spooler.reply import Reply
 
 
 class OpenTransactions:
@@ -36,6 +39,10 @@ class OpenTransactions:
     def newest(self) -> Transaction:
         """Return the last one opened."""
         return self._order[-1]
+
+    def oldest(self) -> Transaction:
+        """Return the first one that is still open."""
+        return self._order[0]
 
     def finish(self, transaction: Transaction) -> None:
         """Its last reply was read."""
@@ -63,31 +70,44 @@ class OpenTransactions:
             for transaction in self._order
         )
 
-    def appraise(self, *, sent: int, suspect: bool, marked: bool) -> bool:
-        """Say what each is worth after the end of the session; return whether a complete one is in doubt.
+    def appraise(self, *, sent: int, suspect: bool, marker: str | None, rset: Reply | None) -> bool:
+        """Say what each is worth after the end of the session; return whether the overlap is to blame.
 
         `sent` counts the octets handed over, of the whole stream; `suspect` says that a fault of the
-        server's ended it, `marked` that the destination has a marker. (DESIGN invariant 6.)
+        server's ended it; `marker` and `rset` are what is known of the destination. To blame is the
+        overlap for each that is complete and in doubt, and for each that the server had not begun to
+        answer when it may have had all of it. (DESIGN invariant 6.)
         """
         aligned = True
-        doubtful = False
+        costly = False
         for transaction in self._order:
             if transaction.proven:
                 continue
             if transaction.data is None or not transaction.data.go_ahead:
                 transaction.envelope_provisional = suspect or not aligned
             end = transaction.end_of_data_end
-            if marked and not suspect and transaction.complete and end is not None and sent >= end:
-                # positive replies without the marker that are as many as due can be no other command's
+            if (
+                marker is not None
+                and not suspect
+                and transaction.complete
+                and end is not None
+                and sent >= end
+            ):
+                # Positive replies without the marker that are as many as due can be no other command's.
+                # Behind a chunk RSET comes before MAIL, so they must not look like its reply either.
+                foreign = rset if transaction.mode is Mode.CHUNKED else None
                 transaction.final_provisional = not all(
-                    final is None or final.positive for final in transaction.final
+                    final is None or (final.positive and final != foreign) for final in transaction.final
                 )
             else:
                 # sent beyond its end: these may be another's; sent short of it: an answer to no question
                 transaction.final_provisional = transaction.complete or sent != end
-            doubtful = doubtful or (transaction.complete and transaction.final_provisional)
+            if transaction.complete:
+                costly = costly or transaction.final_provisional
+            elif not aligned:
+                costly = costly or transaction.uncertain
             aligned = False
-        return doubtful
+        return costly
 
     def all(self) -> list[Transaction]:
         """Return them, in order."""

@@ -16,121 +16,46 @@ End of data is CRLF "." CRLF and nothing else (RFC 5321 section 4.1.1.4): no bar
 line end, neither in content, which passes as it is, nor in commands, which are refused. A transaction ends
 with its last final reply, RSET, LHLO or QUIT, and with nothing else: after a refused DATA it is still open.
 
-Memory: one block, plus at most one line. Limits: BDAT is unknown yet; no STARTTLS, no AUTH.
+The octets of a chunk (BDAT, RFC 3030) are read whatever is answered. The role answers each but the last, and
+after one that failed all that follow, until RSET. A last one for nobody is refused, and the transaction
+stays open, as Dovecot 2.3 does; with `silent_for_nobody` it ends without a reply (RFC 2033 section 4.3).
+
+Memory: one block, plus at most one line. Limits: no STARTTLS, no AUTH, no BINARYMIME.
 """
 
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from spooler.lmtp.arguments import MailParameters, RcptParameters, Refused, read_mail, read_rcpt
+from spooler.lmtp.arguments import Refused, read_mail, read_rcpt
 from spooler.lmtp.errors import LocalProtocolError
+from spooler.lmtp.serving import (
+    ACCEPT,
+    CAPABILITIES,
+    OUT_OF_ORDER,
+    ChunkStarted,
+    Content,
+    DataStarted,
+    EndOfContent,
+    Event,
+    Lhlo,
+    MailFrom,
+    Quit,
+    RcptTo,
+    Reset,
+    ServerLimits,
+    State,
+)
 from spooler.lmtp.unstuff import Unstuffer
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-CAPABILITIES = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "SIZE")
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}")
 _TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-
-
-class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds: a command line in bytes with its CRLF, faults of syntax since the last content, and the
-    content in bytes (0: none)."""
-
-    line: int = 2048
-    errors: int = 20
-    size: int = 0
-
-
-class Lhlo(msgspec.Struct, frozen=True, gc=False):
-    """LHLO, or EHLO or HELO in SMTP; it also ends an open transaction. An answer is owed."""
-
-    name: str
-
-
-class MailFrom(msgspec.Struct, frozen=True, gc=False):
-    """MAIL; "" is the null sender. An answer is owed."""
-
-    sender: str
-    parameters: MailParameters
-
-
-class RcptTo(msgspec.Struct, frozen=True, gc=False):
-    """RCPT. An answer is owed."""
-
-    address: str
-    parameters: RcptParameters
-
-
-class DataStarted(msgspec.Struct, frozen=True, gc=False):
-    """DATA, with at least one accepted recipient. 354 or a refusal is owed."""
-
-
-class Content(msgspec.Struct, frozen=True, gc=False):
-    """The next part of the content, dots unstuffed."""
-
-    data: bytes
-
-
-class EndOfContent(msgspec.Struct, frozen=True, gc=False):
-    """The content is complete; `replies` answers are owed.
-
-    `size` is the unstuffed content's, in bytes; `too_big`: over the limit, and not given out in full.
-    """
-
-    size: int
-    replies: int
-    too_big: bool
-
-
-class Reset(msgspec.Struct, frozen=True, gc=False):
-    """RSET: the open transaction, if any, is gone. Answered already."""
-
-
-class Quit(msgspec.Struct, frozen=True, gc=False):
-    """QUIT. Answered already; the connection is to be closed."""
-
-
-Event = Lhlo | MailFrom | RcptTo | DataStarted | Content | EndOfContent | Reset | Quit
-
-
-class State(Enum):
-    """Where the dialogue stands."""
-
-    CONNECTED = auto()
-    START = auto()
-    """Greeted; LHLO is awaited."""
-    REFUSED = auto()
-    """The greeting refused: only QUIT is served (RFC 5321 section 3.1)."""
-    READY = auto()
-    MAIL = auto()
-    """In a transaction without accepted recipients."""
-    RCPT = auto()
-    """In a transaction with accepted recipients."""
-    CONTENT = auto()
-    CLOSED = auto()
-
-
-_OUT_OF_ORDER: dict[State, dict[bytes, str]] = {
-    State.START: dict.fromkeys((b"MAIL", b"RCPT", b"DATA"), "say hello first"),
-    State.READY: dict.fromkeys((b"RCPT", b"DATA"), "MAIL comes first"),
-    State.MAIL: {b"MAIL": "a transaction is open already", b"DATA": "no valid recipients"},
-    State.RCPT: {b"MAIL": "a transaction is open already"},
-}
-
-_ACCEPT: dict[Stage, tuple[int, str, str]] = {
-    Stage.MAIL: (250, "2.1.0", "sender ok"),
-    Stage.RCPT: (250, "2.1.5", "recipient ok"),
-    Stage.DATA: (354, "", "end with a line that holds a dot alone"),
-    Stage.FINAL: (250, "2.0.0", "delivered"),
-}
+_CHUNK = re.compile(rb"([0-9]{1,18})(?:[ \t]+(LAST))?", re.IGNORECASE)  # RFC 3030 section 2
 
 
 class Server:
@@ -146,6 +71,7 @@ class Server:
         capabilities: Sequence[str] = CAPABILITIES,
         limits: ServerLimits | None = None,
         smtp: bool = False,
+        silent_for_nobody: bool = False,
     ) -> None:
         self.name = name
         self.capabilities = tuple(capabilities)
@@ -165,7 +91,13 @@ class Server:
         self._accepted = 0
         self._unstuffer = Unstuffer()
         self._size = 0
-        self._prepared = {stage: self._render(*answer) for stage, answer in _ACCEPT.items()}
+        self._silent_for_nobody = silent_for_nobody
+        self._chunk = ChunkStarted(0, last=False)
+        self._chunk_left = 0  # octets of it that did not come yet
+        self._chunk_refused = ""  # why, if it is
+        self._chunks_taken = self._chunk_failed = False  # in this transaction
+        self._outside = State.READY  # the state around a chunk
+        self._prepared = {stage: self._render(*answer) for stage, answer in ACCEPT.items()}
 
     # the application's side
 
@@ -185,10 +117,15 @@ class Server:
         while self.owed is None and self.state is not State.CLOSED:
             if self.state is State.CONTENT:
                 return self._content()
-            line = self._line()
-            if line is None:
-                return None
-            event = self._command(line)
+            if self.state is State.CHUNK:
+                event = self._in_chunk()
+                if event is None and self._chunk_left:
+                    return None
+            else:
+                line = self._line()
+                if line is None:
+                    return None
+                event = self._command(line)
             if event is not None:
                 return event
         return None
@@ -198,7 +135,7 @@ class Server:
         stage = self.owed
         if stage in self._prepared:
             self._out.append(self._prepared[stage])
-            self._answered(_ACCEPT[stage][0])
+            self._answered(ACCEPT[stage][0])
         elif stage is Stage.CONNECT:
             self.reply(220, "", f"{self.name} {'ESMTP' if self.smtp else 'LMTP'}")
         elif stage is Stage.LHLO:
@@ -254,7 +191,8 @@ class Server:
         elif stage is Stage.LHLO:
             self.state = State.READY if positive else State.START
         elif stage is Stage.MAIL and positive:
-            self.state, self._accepted = State.MAIL, 0
+            self.state, self._accepted, self._size = State.MAIL, 0, 0
+            self._chunks_taken = self._chunk_failed = False
         elif stage is Stage.RCPT and positive:
             self.state = State.RCPT
             self._accepted += 1
@@ -316,7 +254,7 @@ class Server:
             text = "this is SMTP, send EHLO" if self.smtp else "this is LMTP, send LHLO"
             self._complain(500, "5.5.1", text if verb in _HELLOS else "command not recognised")
             return None
-        complaint = _OUT_OF_ORDER.get(self.state, {}).get(verb)
+        complaint = OUT_OF_ORDER.get(self.state, {}).get(verb)
         if self.state is State.REFUSED and verb != b"QUIT":
             complaint = "only QUIT is served here"
         if complaint is not None:
@@ -353,10 +291,30 @@ class Server:
         self._owe(Stage.RCPT)
         return RcptTo(address, parameters)
 
-    def _read_data(self, argument: bytes) -> Event:
+    def _read_data(self, argument: bytes) -> Event | None:
         _none(argument)
+        if self._chunks_taken:
+            self._say(503, "5.5.1", "BDAT has begun, DATA cannot follow")  # RFC 3030 section 2
+            return None
         self._owe(Stage.DATA)
         return DataStarted()
+
+    def _read_bdat(self, argument: bytes) -> Event | None:
+        match = _CHUNK.fullmatch(argument)
+        if "CHUNKING" not in self.capabilities:
+            raise Refused(500, "5.5.1", "command not recognised")
+        if match is None:
+            raise Refused(501, "5.5.4", "expected BDAT SIZE [LAST]")
+        self._chunk = ChunkStarted(int(match[1]), last=match[2] is not None)
+        self._chunk_left = self._chunk.size
+        if self.state is State.MAIL:
+            self._chunk_refused = "no valid recipients"
+        elif self.state is not State.RCPT:
+            self._chunk_refused = "MAIL comes first"
+        else:
+            self._chunk_refused = "a chunk failed, send RSET" if self._chunk_failed else ""
+        self._outside, self.state = self.state, State.CHUNK
+        return None if self._chunk_refused else self._chunk
 
     def _read_rset(self, argument: bytes) -> Event:
         _none(argument)
@@ -395,6 +353,39 @@ class Server:
         self._owe(Stage.FINAL, 1 if self.smtp else self._accepted)
         return EndOfContent(self._size, self.owed_replies, too_big=bool(limit) and self._size > limit)
 
+    def _in_chunk(self) -> Event | None:
+        """Read on in a chunk; None when it has ended, or more must arrive."""
+        limit = self.limits.size
+        end = min(self._at + self._chunk_left, len(self._buffer))
+        data, self._at = self._buffer[self._at : end], end
+        self._chunk_left -= len(data)
+        if not self._chunk_refused:
+            self._size += len(data)
+            if data and not (limit and self._size > limit):
+                return Content(data)
+        return None if self._chunk_left else self._end_chunk()
+
+    def _end_chunk(self) -> Event | None:
+        last, self.state = self._chunk.last, self._outside
+        too_big = bool(self.limits.size) and self._size > self.limits.size
+        if self._chunk_refused:
+            if last and self.state is State.MAIL and self._silent_for_nobody:
+                self.state = State.READY
+            else:
+                self._say(503, "5.5.1", self._chunk_refused)
+            return None
+        if last:
+            self._errors = 0
+            self._owe(Stage.FINAL, 1 if self.smtp else self._accepted)
+            return EndOfContent(self._size, self.owed_replies, too_big=too_big)
+        self._chunks_taken = True
+        self._chunk_failed = too_big
+        if too_big:
+            self._say(552, "5.3.4", "message is over the size limit")
+        else:
+            self._say(250, "2.0.0", f"{self._chunk.size} octets taken")
+        return None
+
 
 def _none(argument: bytes) -> None:
     if argument:
@@ -409,6 +400,7 @@ _READERS: dict[bytes, Callable[[Server, bytes], Event | None]] = {
     b"MAIL": Server._read_mail,
     b"RCPT": Server._read_rcpt,
     b"DATA": Server._read_data,
+    b"BDAT": Server._read_bdat,
     b"RSET": Server._read_rset,
     b"QUIT": Server._read_quit,
     b"NOOP": Server._read_noop,

@@ -7,10 +7,12 @@ from enum import Enum
 import msgspec
 
 from spooler.lmtp.transaction import Transaction
+from spooler.lmtp.trust import Mode
 from spooler.reply import Reply, Stage
 
 CLOSING = 421  # RFC 5321 section 3.8: may come at any time
 GO_AHEAD = 354
+BAD_SEQUENCE = 503  # RFC 5321 section 3.3: RCPT without MAIL
 
 _DONE = frozenset(range(200, 260)) - {220, 221}  # neither a greeting nor a farewell is anybody's success
 _REFUSED = frozenset(range(400, 560))
@@ -22,6 +24,7 @@ DUE: dict[Stage, frozenset[int]] = {
     Stage.MAIL: _REFUSED | _DONE,
     Stage.RCPT: _REFUSED | _DONE,
     Stage.DATA: _REFUSED | {GO_AHEAD},
+    Stage.BODY: _REFUSED | _DONE,  # a chunk that is not the last
     Stage.FINAL: _REFUSED | _DONE,
     Stage.QUIT: frozenset(range(200, 560)),  # nothing depends on it any more
 }
@@ -44,7 +47,8 @@ class Slot(msgspec.Struct, eq=False):
     """Replies that are due to one command, or to the recipients of one transaction.
 
     `due` 0 means: as many as recipients are accepted when the slot comes to the head. `at` is the
-    offset behind the command in the outgoing stream.
+    offset behind the command in the outgoing stream. RSET has the transaction that it follows where
+    more was sent behind it at once.
     """
 
     stage: Stage
@@ -52,6 +56,23 @@ class Slot(msgspec.Struct, eq=False):
     due: int
     at: int
     read: int = 0
+
+    @property
+    def for_nobody(self) -> bool:
+        """Whether it is the end of chunks that no recipient was accepted for."""
+        return self.stage is Stage.FINAL and self.transaction is not None and not self.transaction.accepted
+
+    def misplaced(self, reply: Reply, rset: Reply | None) -> bool:
+        """Whether a reply of a right class shows all the same that chunks are answered out of step."""
+        transaction, stage = self.transaction, self.stage
+        if transaction is None or transaction.mode is not Mode.CHUNKED:
+            return False
+        if stage is Stage.RSET:
+            return reply != rset
+        if stage is Stage.RCPT:
+            refused = transaction.mail is not None and not transaction.mail.positive
+            return refused and reply.code != BAD_SEQUENCE
+        return stage is Stage.FINAL and reply.code == BAD_SEQUENCE
 
     def answer(self, reply: Reply) -> None:
         """Give a reply to its recipient or transaction: the only place that does."""
@@ -65,6 +86,6 @@ class Slot(msgspec.Struct, eq=False):
                 transaction.rcpt[self.read] = reply
             elif stage is Stage.MAIL:
                 transaction.mail = reply
-            else:
-                transaction.data = reply
+            elif stage is Stage.DATA or (stage is Stage.BODY and not reply.positive):
+                transaction.data = transaction.data or reply
         self.read += 1

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from spooler.envelope import BodyType, Notify
+from spooler.lmtp.trust import Mode
 from spooler.reply import Reply
 
 
@@ -29,8 +30,9 @@ class Transaction(msgspec.Struct, kw_only=True, eq=False):
     `sender` "" is the null sender; `size` counts the octets of the content without stuffing.
     Everything below `tag` is the client's to write. `rcpt[i]` and `final[i]` are the replies to
     recipient i, None until read; `accepted` are the indices that got a positive reply to RCPT, in
-    order. Offsets count octets in the connection's outgoing stream: `end_of_data_at` is the first one
-    of the end-of-data, `end_of_data_end` the first one behind it; both None until it is queued.
+    order. `data` is the reply to DATA, or the refusal of a chunk. Offsets count octets in the
+    connection's outgoing stream: `begun_at` is where it begins, `end_of_data_at` the first one of the
+    end-of-data, `end_of_data_end` the first one behind it; both None until it is queued.
     """
 
     sender: str
@@ -47,11 +49,15 @@ class Transaction(msgspec.Struct, kw_only=True, eq=False):
     data: Reply | None = None
     final: list[Reply | None] = []
     accepted: list[int] = []
+    mode: Mode = Mode.LOCKSTEP
+    begun_at: int = 0
     end_of_data_at: int | None = None
     end_of_data_end: int | None = None
 
     begun: bool = False
     """It was given to a client, and is of no use to another."""
+    alone: bool = False
+    """Chunked, and in probation: nothing follows it until it is proven."""
     complete: bool = False
     """Every reply due was read; whether each is its own is another question."""
     proven: bool = False

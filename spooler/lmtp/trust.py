@@ -11,10 +11,17 @@ everywhere), if that code was seen in no other slot. From then on it must stand 
 reply to MAIL and in no other, and each MAIL slot proves that all replies before it were where they
 belong. Without such a code, the 354 in its own slot proves the same.
 
+With a marker, BDAT is on probation next: by itself, with nothing behind it, led by a RSET whose reply
+is learnt whole. Then transactions by BDAT go back to back, many at a time. There a reply too few could
+be made up for by all the replies of a later transaction whose MAIL was refused, so two more signs are
+asked for, without which the server is no place for this mode: behind a refused MAIL every RCPT gets 503
+(RFC 5321 section 3.3) and no final reply is 503; and RSET is answered in the words that were learnt.
+
 On any doubt the destination falls back to the next simpler mode and stays there as long as this
-object lives. A session that is lost, by nobody's fault, while replies of it wait for their proof is a
-setback: those recipients are uncertain, so the next probation is twice as long. A server that hangs
-up after each message would else cost a second copy of every other one.
+object lives. A session that is lost, by nobody's fault, while replies of it wait for their proof, or
+while more is in flight than the server had begun to answer, is a setback: those recipients are
+uncertain, so the next probation is twice as long. A server that hangs up after each message would
+else cost a second copy of every other one. Sessions lost together are one setback.
 
 Nothing here does I/O, locks or waits.
 """
@@ -44,6 +51,11 @@ class Mode(IntEnum):
     CHUNKED = 2
     """BDAT: whole transactions back to back."""
 
+    @property
+    def word(self) -> str:
+        """For logs."""
+        return self.name.lower()
+
 
 class Trust:
     """Mutable; its public attributes are for reading."""
@@ -56,48 +68,56 @@ class Trust:
         "_several",
         "_some",
         "doubts",
-        "knows_rset",
         "last_doubt",
         "marker",
         "mode",
+        "rset",
         "single_recipient",
     )
 
-    def __init__(self, mode: Mode = Mode.PIPELINED) -> None:
+    def __init__(self, mode: Mode = Mode.CHUNKED) -> None:
         self.mode = mode
         self.marker: str | None = None
         self.single_recipient = False  # it gave too few final replies: one recipient a transaction
         self.doubts = 0
         self.last_doubt = ""
-        self.knows_rset = False  # RSET is seldom sent, so its code is learnt when it first comes
-        self._probation = 1  # clean transactions that it takes
-        self._some = 0  # clean transactions with a recipient to whom it was delivered
-        self._several = 0  # the same, with two accepted or more
+        self.rset: Reply | None = None  # the last positive reply to RSET; learnt when it first comes
+        self._probation = 1  # clean transactions that it takes, of each kind
+        self._some = _none_yet()  # clean transactions with a recipient to whom it was delivered
+        self._several = _none_yet()  # the same, with two accepted or more
         self._mail: set[str] = set()  # enhanced codes of positive replies to MAIL
         self._elsewhere: set[str] = set()  # and to anything else
         self._marker_failed = False
 
-    def may_overlap(self, recipients: int) -> bool:
-        """Whether commands may follow the end-of-data of a transaction with so many accepted ones."""
-        if self.mode < Mode.PIPELINED:
-            return False
-        return (self._several if recipients > 1 else self._some) >= self._probation
+    @property
+    def may_chunk(self) -> bool:
+        """Whether BDAT may be tried, by itself at least."""
+        return self.mode is Mode.CHUNKED and self.marker is not None and self.may_overlap(1)
 
-    def fits(self, stage: Stage, reply: Reply) -> bool:
+    def may_overlap(self, recipients: int, kind: Mode = Mode.PIPELINED) -> bool:
+        """Whether commands may follow the end-of-data of a transaction with so many accepted ones.
+
+        `kind` is CHUNKED for a transaction by BDAT, else PIPELINED.
+        """
+        if self.mode < kind:
+            return False
+        return (self._several if recipients > 1 else self._some)[kind] >= self._probation
+
+    def fits(self, stage: Stage, reply: Reply, marker: str | None) -> bool:
         """Whether a reply may stand in a slot of this stage, by the marker."""
-        marker = self.marker
         if marker is None or not reply.positive or stage not in _MARKED:
             return True
         if (reply.enhanced == marker) is _MARKED[stage]:
             return True
-        return stage is Stage.RSET and not self.knows_rset
+        return stage is Stage.RSET and self.rset is None
 
     def learn(self, transaction: Transaction) -> None:
         """Take a proven transaction whose end-of-data was followed by nothing before it was proven."""
         if transaction.mail is None or not any(r is not None and r.positive for r in transaction.final):
             return  # it does not show how success looks in every slot
-        self._some += 1
-        self._several += len(transaction.accepted) > 1
+        kind = max(transaction.mode, Mode.PIPELINED)
+        self._some[kind] += 1
+        self._several[kind] += len(transaction.accepted) > 1
         self._mail.add(transaction.mail.enhanced)
         for reply in (*transaction.rcpt, *transaction.final):
             if reply is not None and reply.positive:
@@ -106,22 +126,23 @@ class Trust:
 
     def learn_rset(self, reply: Reply) -> None:
         """Take a positive reply to RSET."""
-        self.knows_rset = True
-        self._elsewhere.add(reply.enhanced)
-        self._choose()
+        if reply != self.rset:
+            self.rset = reply
+            self._elsewhere.add(reply.enhanced)
+            self._choose()
 
-    def doubt(self, why: str) -> None:
-        """Fall back, and into probation again: replies could not be matched to commands."""
+    def doubt(self, why: str, mode: Mode) -> None:
+        """Fall back from this mode, and into probation again: replies could not be matched to commands."""
         self.doubts += 1
         self.last_doubt = why
-        if self.mode > Mode.LOCKSTEP:
-            self.mode = Mode(self.mode - 1)
-        self._some = self._several = 0
+        self.mode = min(self.mode, Mode(max(mode - 1, Mode.LOCKSTEP)))
+        self._some, self._several = _none_yet(), _none_yet()
 
     def setback(self) -> None:
         """Begin a longer probation: a session was lost with replies that were not proven."""
-        self._probation = min(2 * self._probation, _LONGEST_PROBATION)
-        self._some = self._several = 0
+        if self.may_overlap(1):
+            self._probation = min(2 * self._probation, _LONGEST_PROBATION)
+        self._some, self._several = _none_yet(), _none_yet()
 
     def forget_marker(self) -> None:
         """Never use it again: it stood in a foreign slot, so it may be no sign of MAIL after all."""
@@ -137,3 +158,7 @@ class Trust:
         only = next(iter(self._mail)) if len(self._mail) == 1 else ""
         usable = only and only not in self._elsewhere and not self._marker_failed
         self.marker = only if usable else None
+
+
+def _none_yet() -> dict[Mode, int]:
+    return {Mode.PIPELINED: 0, Mode.CHUNKED: 0}

@@ -29,8 +29,8 @@ class Target:
 
     @property
     def mode(self) -> str:
-        """How transactions are sent there, for logs."""
-        return self.trust.mode.name.lower()
+        """How transactions are sent there at best, for logs."""
+        return self.trust.mode.word
 
     def __repr__(self) -> str:
         return f"<Target {self.name} {self.health!r} idle={len(self.idle)}>"

@@ -2,7 +2,8 @@
 
 One task drives it. The sans-IO client decides what may be sent and what a reply belongs to; this
 module moves the bytes, keeps the deadlines, and never waits to write without also reading, so that
-two full sides cannot wait for each other. A deadline runs per reply, from when it is the next one
+two full sides cannot wait for each other. All that may be sent is queued before anything is, so a burst
+of whole transactions is one system call. A deadline runs per reply, from when it is the next one
 due (RFC 5321 section 4.5.3.2), so a peer that drips bytes gains nothing.
 """
 
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from spooler.lmtp.capabilities import Capabilities
-from spooler.lmtp.client import Client, Event, Finished, GoAhead, Greeting, Ready, Refused, ServerClosing
+from spooler.lmtp.client import Client
 from spooler.lmtp.errors import RemoteProtocolError
+from spooler.lmtp.events import Event, Finished, Greeting, Ready, Refused, ServerClosing
 from spooler.net.transport import ConnectError, Transport, dial
 from spooler.reply import Stage
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from spooler.destination import Destination
     from spooler.lmtp.transaction import Transaction
     from spooler.lmtp.trust import Trust
+
+
+_NO_LEAVE = "this worker may not send end-of-data now"
 
 
 class SessionLostError(Exception):
@@ -42,10 +47,13 @@ class Source(Protocol):
     """Where a session's transactions come from and their results go to."""
 
     def next(self, session: Session) -> Transaction | None:
-        """Return the next transaction for this session, None if there is none now."""
+        """Return the next transaction for this session, None if there is none now.
+
+        Asked as often as the session may begin one, so up to `Session.depth` are out at a time.
+        """
 
     def content(self, transaction: Transaction) -> bytes | AsyncGenerator[bytes, None]:
-        """Return the message: whole if it is small, else in chunks."""
+        """Return the message: whole if it is small, else in chunks of at most `CHUNK_SIZE`."""
 
     def may_end(self) -> bool:
         """Whether end-of-data may be sent now."""
@@ -66,6 +74,7 @@ class Session:
         self._transport = transport
         self._client = client
         self._timeouts = timeouts
+        self._source: Source | None = None
         self._limits = _limits(timeouts)
         self._events: deque[Event] = deque()
         self._deadline = 0.0
@@ -73,6 +82,20 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.destination} {'idle' if self._client.idle else 'busy'}>"
+
+    @property
+    def depth(self) -> int:
+        """Most transactions in flight, where the server lets whole ones follow each other."""
+        return self._client.depth
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self._client.depth = depth
+
+    @property
+    def open(self) -> int:
+        """How many transactions are begun and not finished."""
+        return self._client.open
 
     def unfinished(self) -> list[Transaction]:
         """Return what was begun and not finished, in order, after the session was lost."""
@@ -108,6 +131,7 @@ class Session:
 
     async def run(self, source: Source) -> None:
         """Run transactions until the source has none; raises SessionLostError."""
+        self._source = source
         try:
             await self._run(source)
         except SessionLostError:
@@ -115,15 +139,13 @@ class Session:
                 if isinstance(event, Finished):
                     source.finished(event.transaction)
             raise
+        finally:
+            self._source = None
 
     async def _run(self, source: Source) -> None:
         client = self._client
         while True:
-            while client.can_begin:
-                transaction = source.next(self)
-                if transaction is None:
-                    break
-                client.begin(transaction)
+            await self._fill(source)
             await self._flush()
             if not self._events:
                 if client.next_stage is not None:
@@ -136,10 +158,21 @@ class Session:
                 match self._events.popleft():
                     case Finished(transaction=transaction):
                         source.finished(transaction)
-                    case GoAhead(transaction=transaction):
-                        await self._send_content(transaction, source)
                     case ServerClosing(reply=reply):
                         raise SessionLostError(f"the server closes the connection: {reply}", Stage.CONNECT)
+
+    async def _fill(self, source: Source) -> None:
+        """Queue all bodies that are due and all transactions that may begin."""
+        client = self._client
+        while True:
+            due = client.body_due
+            if due is not None:
+                await self._send_content(due, source)
+                continue
+            transaction = source.next(self) if client.can_begin else None
+            if transaction is None:
+                return
+            client.begin(transaction)
 
     async def quit(self) -> None:
         """Say QUIT where that is still possible, and close; never raises but when cancelled."""
@@ -159,21 +192,31 @@ class Session:
         self._transport.close()
 
     async def _send_content(self, transaction: Transaction, source: Source) -> None:
+        client = self._client
         content = source.content(transaction)
         if isinstance(content, bytes):
-            self._client.body(content)
+            client.body(content)
         else:
             async with aclosing(content):
                 async for chunk in content:
-                    self._client.body(chunk)
+                    client.body(chunk)
                     await self._flush()
+                    if client.body_due is not transaction:
+                        return  # refused, or the server is closing: the rest is not wanted
+            while client.chunks_unanswered:
+                await self._listen()
+            if client.body_due is not transaction:
+                return
         if not source.may_end():
-            raise SessionLostError("this worker may not send end-of-data now", Stage.BODY)
-        self._client.end_body()
+            raise SessionLostError(_NO_LEAVE, Stage.BODY)
+        client.end_body()
 
     async def _flush(self) -> None:
         """Hand everything queued to the kernel, reading whatever arrives meanwhile."""
-        rest = memoryview(self._client.data_to_send())
+        while burst := self._client.data_to_send():
+            await self._send(memoryview(burst))
+
+    async def _send(self, rest: memoryview) -> None:
         while rest:
             try:
                 taken = self._transport.send(rest)
@@ -193,6 +236,8 @@ class Session:
             self._read()
             if self._client.closed:
                 return  # it said 421: not one byte more, least of all an end-of-data
+            if self._client.ends_unsent and self._source is not None and not self._source.may_end():
+                raise SessionLostError(_NO_LEAVE, Stage.BODY)  # while we waited the leave ran out
 
     async def _listen(self) -> None:
         """Wait for the reply that is due, at most until its deadline, and read what has come."""

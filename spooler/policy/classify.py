@@ -3,7 +3,8 @@
 The rules, in the order in which they are asked (RFC 2033 section 4.2, RFC 5321 section 4.2, RFC 2920):
 
 1. A final reply in a proven slot decides: 2yz delivered, 4yz deferred, 5yz failed.
-2. Any byte of the end-of-data handed over and no proven final reply: uncertain. It may be delivered.
+2. Any byte of the end-of-data handed over and no proven final reply: uncertain, unless MAIL or RCPT is
+   known to have been refused. It may be delivered. (By BDAT it goes out before the replies to either.)
 3. A refusal at MAIL, RCPT or DATA decides: 4yz deferred, 5yz failed.
 4. Nothing said and nothing handed over: safe to repeat, once at once and on a fresh connection.
 
@@ -39,7 +40,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the dialogue showed about one recipient.
 
     Replies are None where none was read. `handed_over`: any byte of the end-of-data was given to the
-    kernel. `envelope_provisional`, `final_provisional`: the replies in front of the 354, or the final
+    kernel. `envelope_provisional`, `final_provisional`: the replies in front of the content, or the final
     ones, could be another command's (the stream was never proven to be in step).
     `crowded`: other recipients of the transaction were accepted. `fault` says how the session ended,
     "" if it goes on, and `fault_stage` where.
@@ -73,7 +74,7 @@ def judge(seen: Seen) -> Verdict:
     """Decide what became of one recipient."""
     if seen.final is not None and not seen.final_provisional:
         return _of_final(seen.final)
-    if seen.handed_over and (seen.envelope_provisional or _accepted(seen)):
+    if seen.handed_over and (seen.envelope_provisional or not _refused(seen)):
         return _uncertain(seen)
     if not seen.envelope_provisional:
         if seen.mail is not None and not seen.mail.positive:
@@ -120,8 +121,8 @@ def expired(why: str) -> Verdict:
     return Verdict(Outcome.EXPIRED, Stage.LOCAL, enhanced="4.4.7", text=why)
 
 
-def _accepted(seen: Seen) -> bool:
-    return seen.rcpt is not None and seen.rcpt.positive
+def _refused(seen: Seen) -> bool:
+    return any(reply is not None and not reply.positive for reply in (seen.mail, seen.rcpt))
 
 
 def _of_final(reply: Reply) -> Verdict:

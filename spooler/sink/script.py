@@ -15,7 +15,7 @@ import msgspec
 
 from spooler.address import show
 from spooler.errors import UsageError
-from spooler.lmtp.server import CAPABILITIES
+from spooler.lmtp.serving import CAPABILITIES
 from spooler.reply import Reply, Stage
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """All that was asked for.
 
     `times`: how often an address is deferred before it is let through, None for ever. `replies`: so many
-    more or fewer final replies than due. `delays` in seconds before each reply of a stage. The three
-    maxima are of a transaction, a connection and the sink, None without limit.
+    more or fewer final replies than due. `silent_for_nobody`: see `spooler.lmtp.server`. `delays` in
+    seconds before each reply of a stage. The three maxima are of a transaction, a connection and the
+    sink, None without limit.
     """
 
     at_rcpt: tuple[Rule, ...] = ()
@@ -79,6 +80,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     without: frozenset[str] = frozenset()
     size_limit: int = 0
     smtp: bool = False
+    silent_for_nobody: bool = False
     max_recipients: int | None = None
     max_transactions: int | None = None
     max_connections: int | None = None

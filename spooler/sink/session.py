@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from spooler.ident import now_us
-from spooler.lmtp.server import (
+from spooler.lmtp.server import Server
+from spooler.lmtp.serving import (
+    ChunkStarted,
     Content,
     DataStarted,
     EndOfContent,
@@ -19,7 +21,6 @@ from spooler.lmtp.server import (
     MailFrom,
     RcptTo,
     Reset,
-    Server,
     ServerLimits,
 )
 from spooler.reply import Reply, Stage
@@ -53,6 +54,7 @@ class Session:
             capabilities=self._script.capabilities,
             limits=ServerLimits(size=self._script.size_limit),
             smtp=self._script.smtp,
+            silent_for_nobody=self._script.silent_for_nobody,
         )
         self._transactions = 0  # on this connection
         self._transaction = 0  # number of the open one, counted over the whole sink
@@ -133,20 +135,23 @@ class Session:
                 self._drop(DropAt.DATA, self._transaction)
                 await self._delay(Stage.DATA)
                 self._server.accept()
+            case ChunkStarted():
+                self._drop(DropAt.DATA, self._transaction)
+                await self._delay(Stage.DATA)
             case Lhlo():
                 self._drop(DropAt.LHLO, self._number)
                 await self._delay(Stage.LHLO)
-                self._recipients.clear()
+                self._forget()
                 self._server.accept()
             case Reset():
-                self._recipients.clear()
+                self._forget()
 
     async def _mail(self, sender: str) -> None:
         limit = self._script.max_transactions
         if limit is not None and self._transactions >= limit:
             self._say(_TOO_MANY_TRANSACTIONS)
             return
-        self._recipients.clear()
+        self._forget()
         self._sender = sender
         self._transactions += 1
         self._sink.counters.transactions += 1
@@ -154,6 +159,13 @@ class Session:
         self._drop(DropAt.MAIL, self._transaction)
         await self._delay(Stage.MAIL)
         self._server.accept()
+
+    def _forget(self) -> None:
+        """Drop what is left of a transaction."""
+        self._recipients.clear()
+        if self._letter is not None:
+            self._letter.close()
+            self._letter = None
 
     async def _final(self, event: EndOfContent) -> None:
         """Deliver, record, answer: in this order, so that no copy is without its line."""

@@ -260,7 +260,7 @@ async def test_transactions_are_told_with_their_mode(house: House, autojump_cloc
     """Every transaction is one event that holds the result of each of its recipients; no doubt arose."""
     house.enqueue("a@x", "b@x")
     house.enqueue("c@x")
-    async with sink() as (running, _):
+    async with sink(without=frozenset({"CHUNKING"})) as (running, _):
         await house.drain(running, sessions=1)
     told = [event for event in house.events if isinstance(event, TransactionEnded)]
     assert sorted(r.address for event in told for r in event.results) == ["a@x", "b@x", "c@x"]

@@ -236,7 +236,7 @@ def test_connection_lost_at_each_reply_of_an_overlapped_pair() -> None:
         peer.client.eof()
         assert peer.told() == expected[i]
         assert peer.trust.doubts == 0
-        assert peer.trust.mode is Mode.PIPELINED
+        assert peer.trust.mode is Mode.CHUNKED
 
 
 @pytest.mark.parametrize(("behind", "worth"), [(0, "uncertain"), (1, "uncertain final?")])

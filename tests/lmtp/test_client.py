@@ -237,7 +237,7 @@ def test_what_is_no_lmtp_server(line: str) -> None:
     with pytest.raises(RemoteProtocolError):
         peer.say(line)
     assert peer.client.closed
-    assert (peer.trust.doubts, peer.trust.mode) == (0, Mode.PIPELINED)
+    assert (peer.trust.doubts, peer.trust.mode) == (0, Mode.CHUNKED)
 
 
 def test_next_stage_is_the_head_of_what_is_due() -> None:

@@ -24,8 +24,8 @@ def lines(capabilities: Capabilities, **fields: Any) -> list[bytes]:  # noqa: AN
     """The commands of an envelope from a@x to b@x but for these fields, without their ends."""
     values = {"sender": "a@x", "recipients": [Recipient("b@x")]} | fields
     group = commands.envelope(Transaction(**values), capabilities)
-    assert group.endswith(b"\r\nDATA\r\n")
-    return group.split(b"\r\n")[:-2]
+    assert group.endswith(b"\r\n")
+    return group.split(b"\r\n")[:-1]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_group_for_many() -> None:
         found = group.split(b"\r\n")
         assert found[0] == b"MAIL FROM:<a@x>"
         assert [line.removesuffix(b" NOTIFY=NEVER") for line in found[1:101]] == expected
-        assert found[101:] == [b"DATA", b""]
+        assert found[101:] == [b""]
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ def test_no_smuggling(
     except LocalProtocolError:
         return
     assert strict(octets) == lenient(octets)
-    mail, *rcpts, data = strict(octets)
-    assert (mail[:10], path(mail), data) == (b"MAIL FROM:", sender.encode(), b"DATA")
+    mail, *rcpts = strict(octets)
+    assert (mail[:10], path(mail)) == (b"MAIL FROM:", sender.encode())
     assert [path(rcpt) for rcpt in rcpts] == [one.address.encode() for one in recipients]
     assert all(rcpt.startswith(b"RCPT TO:<") for rcpt in rcpts)
     assert all(len(line) + 2 <= MAX_COMMAND_LINE for line in strict(octets))

@@ -9,7 +9,8 @@ import pytest
 from spooler.envelope import BodyType, Notify
 from spooler.lmtp.arguments import MailParameters, RcptParameters
 from spooler.lmtp.errors import LocalProtocolError
-from spooler.lmtp.server import (
+from spooler.lmtp.server import Server
+from spooler.lmtp.serving import (
     Content,
     DataStarted,
     EndOfContent,
@@ -19,7 +20,6 @@ from spooler.lmtp.server import (
     Quit,
     RcptTo,
     Reset,
-    Server,
     ServerLimits,
     State,
 )
@@ -101,7 +101,14 @@ EVENTS: list[Event] = [
     Quit(),
 ]
 REPLIES = [
-    *("250-mx.example", "250-PIPELINING", "250-8BITMIME", "250-SMTPUTF8", "250-ENHANCEDSTATUSCODES"),
+    *(
+        "250-mx.example",
+        "250-PIPELINING",
+        "250-CHUNKING",
+        "250-8BITMIME",
+        "250-SMTPUTF8",
+        "250-ENHANCEDSTATUSCODES",
+    ),
     *("250-DSN", "250 SIZE 0"),
     "250 2.1.0 sender ok",
     *("250 2.1.5 recipient ok", "250 2.1.5 recipient ok"),
@@ -204,7 +211,10 @@ def test_commands_out_of_order_get_503(wire: bytes, expected: list[int]) -> None
         (b"LHLO a b\r\n", "501 5.5.4"),
         (b"LHLO \xff\r\n", "501 5.5.4"),
         (b"XYZZY\r\n", "500 5.5.1"),
-        (b"BDAT 3 LAST\r\n", "500 5.5.1"),
+        (b"BDAT\r\n", "501 5.5.4"),
+        (b"BDAT x LAST\r\n", "501 5.5.4"),
+        (b"BDAT 3 LATER\r\n", "501 5.5.4"),
+        (b"BDAT -3\r\n", "501 5.5.4"),
         (b"\r\n", "500 5.5.2"),
         (b"NOOP\n", "500 5.5.2"),
         (b"\n", "500 5.5.2"),
@@ -490,7 +500,7 @@ def test_as_smtp_one_reply_answers_for_all() -> None:
     server.accept()
     assert answers(server, b"LHLO c\r\n") == ["220 mx.example ESMTP", "500 5.5.1 this is SMTP, send EHLO"]
     assert codes(server, b"HELO c\r\n") == [250]
-    assert len(answers(server, b"EHLO c\r\n")) == 7
+    assert len(answers(server, b"EHLO c\r\n")) == 8
     assert answers(server, b"HELO c\r\n") == ["250 mx.example"]
     wire = b"MAIL FROM:<>\r\n" + b"RCPT TO:<a@x>\r\n" * 3 + b"DATA\r\n.\r\n"
     assert feed(server, [wire])[-1] == EndOfContent(size=0, replies=1, too_big=False)

@@ -259,14 +259,16 @@ async def test_server_without_lhlo_is_no_lmtp_server() -> None:
 async def test_idle_session_is_good_until_something_arrives() -> None:
     """Before reuse a read must find nothing: neither a stale 421 nor an end of file."""
     async with connected() as (session, peer), trio.open_nursery() as nursery:
-        nursery.start_soon(peer.greet)
-        await session.greet("client")
+        nursery.start_soon(session.greet, "client")
+        await peer.greet()
+        await trio.testing.wait_all_tasks_blocked()
         assert session.alive()
         await peer.say(b"421 4.4.2 idle too long\r\n")
         assert not session.alive()
     async with connected() as (session, peer), trio.open_nursery() as nursery:
-        nursery.start_soon(peer.greet)
-        await session.greet("client")
+        nursery.start_soon(session.greet, "client")
+        await peer.greet()
+        await trio.testing.wait_all_tasks_blocked()
         await peer.hang_up()
         assert not session.alive()
 

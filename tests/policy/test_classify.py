@@ -139,6 +139,24 @@ def test_provisional_final_of_a_proven_envelope(final: Reply | None) -> None:
     assert judge(seen).uncertain
 
 
+@pytest.mark.parametrize("mail", [None, OK])
+def test_end_of_data_ahead_of_the_envelopes_replies_is_uncertain(mail: Reply | None) -> None:
+    """By BDAT a message may be delivered before the reply to MAIL or RCPT is read."""
+    verdict = judge(Seen(mail=mail, handed_over=True, fault="gone", fault_stage=Stage.RCPT))
+    assert (verdict.outcome, verdict.uncertain, verdict.then) == (DEFERRED, True, Then.SETTLE)
+
+
+@pytest.mark.parametrize("code", [451, 552])
+def test_end_of_data_behind_a_refused_mail_delivers_nothing(code: int) -> None:
+    """Nobody got a message whose MAIL was refused, so the refusal decides."""
+    verdict = judge(Seen(mail=reply(code), handed_over=True, fault="gone", fault_stage=Stage.RCPT))
+    assert (verdict.outcome, verdict.stage, verdict.uncertain) == (
+        FAILED if code == 552 else DEFERRED,
+        Stage.MAIL,
+        False,
+    )
+
+
 def test_refused_recipient_stays_refused_when_the_session_is_lost_later() -> None:
     """A proven refusal at RCPT holds, although the others of the transaction became uncertain."""
     seen = Seen(mail=OK, rcpt=reply(550), data=GO, handed_over=True, crowded=True, fault="gone")

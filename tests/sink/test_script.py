@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spooler.errors import UsageError
-from spooler.lmtp.server import CAPABILITIES
+from spooler.lmtp.serving import CAPABILITIES
 from spooler.reply import Reply, Stage
 from spooler.sink.script import (
     DEFER,
@@ -168,4 +168,4 @@ def test_final_replies_are_miscounted(script: Script, sent: list[bytes]) -> None
 def test_what_is_left_out_is_not_announced() -> None:
     """The rest keeps its order."""
     script = Script(without=frozenset({"SMTPUTF8", "DSN"}))
-    assert script.capabilities == ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE")
+    assert script.capabilities == ("PIPELINING", "CHUNKING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE")

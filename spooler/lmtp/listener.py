@@ -1,0 +1,358 @@
+"""The half of the client role that listens: what each reply belongs to, and what follows from it.
+
+`spooler.lmtp.client` explains the whole, and is the only one to use this.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from spooler.lmtp import commands
+from spooler.lmtp.body import ChunkedBody, DataBody
+from spooler.lmtp.capabilities import Capabilities
+from spooler.lmtp.errors import RemoteProtocolError
+from spooler.lmtp.events import Event, Finished, GoAhead, Greeting, Ready, Refused, ServerClosing
+from spooler.lmtp.grammar import END_OF_DATA
+from spooler.lmtp.outgoing import Outgoing
+from spooler.lmtp.proof import OpenTransactions
+from spooler.lmtp.replies import ReplyReader
+from spooler.lmtp.slots import CLOSING, DUE, Slot, State
+from spooler.lmtp.trust import Mode, Trust
+from spooler.reply import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spooler.lmtp.transaction import Transaction
+    from spooler.reply import Reply
+
+
+class Listener:
+    """Takes what the server says; `Client` adds what to say to it."""
+
+    def __init__(self, *, trust: Trust) -> None:
+        self.trust = trust
+        self.state = State.GREETING
+        self.capabilities = Capabilities()
+        self._reader = ReplyReader()
+        self._fifo: deque[Slot] = deque((Slot(Stage.CONNECT, None, 1, 0),))
+        self._open = OpenTransactions()
+        self._current: Transaction | None = None  # whose envelope or body is under way
+        self._lines: deque[bytes] = deque()  # its commands that wait for replies, without PIPELINING
+        self._body: DataBody | ChunkedBody | None = None  # while it is given
+        self._marker: str | None = None  # what chunked transactions in flight rely on, whatever is learnt
+        self._last_mode = Mode.LOCKSTEP
+        self._outgoing = Outgoing()
+        self._suspect = False  # a fault ended it: its last replies may be anybody's
+        self.replies_read = 0
+        """Replies so far, for deadlines: each is due from when the one before it was read."""
+
+    def __repr__(self) -> str:
+        due = " ".join(slot.stage for slot in self._fifo) or "nothing"
+        return (
+            f"<Client {self.state.value}: {due} due, {len(self._open)} open, {self._open.complete} unproven>"
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be read or written: close the connection."""
+        return self.state is State.CLOSED
+
+    @property
+    def awaiting_silence(self) -> bool:
+        """Whether the last transactions are complete and lack only `silence_confirmed`."""
+        return self._open.complete > 0 and self._quiet()
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take what was read; return what it tells, in order.
+
+        Raises RemoteProtocolError: close the connection and ask `unfinished`. Of such a call nothing
+        was reported; transactions that it proved before the fault are among the unfinished, proven.
+        """
+        if self.closed:
+            return []
+        events: list[Event] = []
+        fault: RemoteProtocolError | None = None
+        replies: Sequence[Reply]
+        try:
+            replies = self._reader.feed(data)
+        except RemoteProtocolError as error:
+            replies, fault = error.replies, error
+        try:
+            for reply in replies:
+                self._take(reply, events)
+            self.replies_read += len(replies)
+            if fault is not None and self.state is not State.CLOSED:
+                raise fault
+        except RemoteProtocolError as error:
+            self._blame(str(error), events)
+            raise
+        return events
+
+    def silence_confirmed(self) -> list[Event]:
+        """Take note that a read without waiting found nothing; does nothing unless `awaiting_silence`."""
+        events: list[Event] = []
+        if self.awaiting_silence:
+            self._prove(events)
+        return events
+
+    def eof(self) -> list[Event]:
+        """Take note that the server closed the stream; then ask `unfinished`."""
+        events = self.silence_confirmed()  # the end of the stream is the most thorough silence
+        self._end()
+        return events
+
+    def deadline_passed(self) -> list[Event]:
+        """Take note that the reply to `next_stage` did not come in time; then ask `unfinished`."""
+        if self._fifo and self._fifo[0].stage is Stage.FINAL and self._fifo[0].read:
+            self.trust.too_few()  # it holds the connection and says no more
+        self._end()
+        return []
+
+    def unfinished(self) -> list[Transaction]:
+        """End the dialogue and return the transactions that were not reported, in order.
+
+        Ask after an error, `eof`, `deadline_passed` or ServerClosing, and before closing for reasons
+        of one's own. Some may be proven; of the others each says which of its replies are provisional,
+        and whether it is uncertain.
+        """
+        self._end()
+        return self._open.all()
+
+    # --- replies
+
+    def _take(self, reply: Reply, events: list[Event]) -> None:
+        """Give a reply to its slot."""
+        slot = self._fifo[0] if self._fifo else None
+        if slot is not None and slot.for_nobody and slot.at <= self._outgoing.taken:
+            slot = self._nobody(slot, reply)
+            if slot is None:
+                return
+        if slot is None or slot.at > self._outgoing.taken:
+            if self.closed:
+                return  # what follows a farewell does not matter
+            if reply.code != CLOSING:
+                raise RemoteProtocolError(f"the server sent '{reply}' where nothing was due")
+            self._server_closes(None, reply, events)
+            return
+        stage = slot.stage
+        if reply.code == CLOSING:
+            self._server_closes(slot, reply, events)
+            return
+        if reply.code not in DUE[stage]:
+            if reply.go_ahead:
+                self._find_few()
+            raise RemoteProtocolError(f"the server sent '{reply}' in the place of a reply to {stage}")
+        fits = self.trust.fits(stage, reply, self._known_marker)
+        if not fits or slot.misplaced(reply, self.trust.rset):
+            if stage is not Stage.MAIL:
+                self._find_few()
+            if not fits:
+                self.trust.forget_marker()
+            raise RemoteProtocolError(f"the server sent '{reply}' to {stage}: its replies are out of step")
+        slot.answer(reply)
+        if slot.read == slot.due:
+            self._fifo.popleft()
+        _THEN[stage](self, slot, reply, events)
+
+    def _nobody(self, slot: Slot, reply: Reply) -> Slot | None:
+        """End a transaction whose last chunk was for nobody; return the reply's slot if it is another."""
+        transaction = slot.transaction
+        assert transaction is not None
+        self._fifo.popleft()
+        self._open.finish(transaction)
+        if reply.code in DUE[Stage.FINAL] and not reply.positive and reply.code != CLOSING:
+            transaction.data = reply
+            return None
+        return self._fifo[0]  # RSET: it was queued when this was found to be for nobody, or before
+
+    def _then_connect(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
+        if reply.positive:
+            self.state = State.HELLO
+            events.append(Greeting(reply))
+        else:
+            events.append(Refused(slot.stage, reply))
+
+    def _then_lhlo(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
+        if reply.positive:
+            self.state = State.READY
+            self.capabilities = Capabilities.from_reply(reply)
+            events.append(Ready(self.capabilities))
+        else:
+            events.append(Refused(slot.stage, reply))
+
+    def _then_rset(self, _slot: Slot, reply: Reply, _events: list[Event]) -> None:
+        self.trust.learn_rset(reply)
+
+    def _then_mail(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
+        transaction = slot.transaction
+        assert transaction is not None
+        if reply.positive:
+            if self._open.complete and self._known_marker is not None:
+                self._prove(events)
+            if self._lines:
+                self._outgoing.queue(self._lines.popleft())
+                self._expect(Stage.RCPT, transaction, len(transaction.recipients))
+        elif self._lines:
+            self._give_up(transaction)
+
+    def _then_rcpt(self, slot: Slot, reply: Reply, _events: list[Event]) -> None:
+        transaction = slot.transaction
+        assert transaction is not None
+        if reply.positive:
+            if transaction.mail is None or not transaction.mail.positive:
+                # it belongs to some other transaction that the server holds open
+                raise RemoteProtocolError(f"the server sent '{reply}' to RCPT although it refused MAIL")
+            transaction.accepted.append(slot.read - 1)
+        if transaction.mode is Mode.CHUNKED:
+            if slot.read == slot.due and not transaction.accepted:
+                if transaction is self._current:
+                    self._give_up(transaction)  # the rest of the content is not sent
+                elif transaction.alone:
+                    self._reset(transaction)
+            return
+        if not self._lines:
+            return
+        if slot.read < slot.due:
+            self._outgoing.queue(self._lines.popleft())
+            slot.at = self._outgoing.queued
+        elif transaction.accepted:
+            self._outgoing.queue(self._lines.popleft())
+            self._expect(Stage.DATA, transaction)
+        else:
+            self._give_up(transaction)
+
+    def _then_data(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
+        transaction = slot.transaction
+        assert transaction is not None
+        if not reply.go_ahead:
+            self._give_up(transaction)
+        elif transaction.accepted:
+            self._prove(events)
+            self._body = DataBody(self._outgoing)
+            events.append(GoAhead(transaction))
+        elif transaction.mail is None or not transaction.mail.positive:
+            # a dot would end whatever it holds open
+            raise RemoteProtocolError(f"the server sent '{reply}' to DATA although it refused MAIL")
+        else:
+            # RFC 2033 section 4.2: for no recipient it owes no reply
+            self._drop(transaction)
+            self._open.finish(transaction)
+            self._prove(events)
+            self._outgoing.queue(END_OF_DATA)
+            self._quit()
+
+    def _then_body(self, slot: Slot, reply: Reply, _events: list[Event]) -> None:
+        transaction = slot.transaction
+        assert transaction is not None
+        if transaction is not self._current:
+            self._finish_given_up(transaction)
+        elif not reply.positive:
+            self._give_up(transaction)
+
+    def _then_final(self, slot: Slot, _reply: Reply, _events: list[Event]) -> None:
+        if slot.read == slot.due and slot.transaction is not None:
+            self._open.finish(slot.transaction)
+
+    def _then_quit(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
+        self._farewell(slot.stage, reply, events)
+
+    def _server_closes(self, slot: Slot | None, reply: Reply, events: list[Event]) -> None:
+        """421: it answers what is due, and nothing else will be answered."""
+        if slot is not None:
+            slot.answer(reply)
+            if slot.stage is Stage.FINAL:
+                self._fifo.popleft()
+                self._then_final(slot, reply, events)
+        events.extend(self.silence_confirmed())
+        self._farewell(None if slot is None else slot.stage, reply, events)
+
+    def _farewell(self, stage: Stage | None, reply: Reply, events: list[Event]) -> None:
+        events.append(ServerClosing(stage, reply))
+        self._end()
+
+    # --- what follows
+
+    def _drop(self, transaction: Transaction) -> None:
+        """No more of it is sent."""
+        assert transaction is self._current
+        self._current = self._body = None
+        self._lines.clear()
+
+    def _give_up(self, transaction: Transaction) -> None:
+        """It ends without end-of-data."""
+        self._drop(transaction)
+        self._reset(transaction if transaction.mode is Mode.CHUNKED and not transaction.alone else None)
+        self._finish_given_up(transaction)
+
+    def _finish_given_up(self, transaction: Transaction) -> None:
+        if self._fifo[0].stage is not Stage.BODY:  # chunks were under way
+            self._open.finish(transaction)
+
+    def _reset(self, transaction: Transaction | None) -> None:
+        self._outgoing.queue(commands.RSET)
+        self._expect(Stage.RSET, transaction)
+
+    def _prove(self, events: list[Event]) -> None:
+        """Report all that is complete: the stream was found aligned behind it."""
+        for transaction in self._open.prove():
+            if transaction.end_of_data_end == self._outgoing.taken:
+                self.trust.learn(transaction)  # nothing followed it
+            events.append(Finished(transaction))
+
+    def _find_few(self) -> None:
+        if self._open.gave_too_few():
+            self.trust.too_few()
+
+    def _blame(self, why: str, events: list[Event]) -> None:
+        self._open.put_back(event.transaction for event in events if isinstance(event, Finished))
+        self._suspect = True
+        if self.state is State.READY:
+            modes = [transaction.mode for transaction in self._open.all()]
+            self.trust.doubt(why, max(modes, default=self._last_mode))
+        self._end()
+
+    def _end(self) -> None:
+        """Nothing more is read or written; leave to the destination's trust what there was to learn."""
+        if self.closed:
+            return
+        self.state = State.CLOSED
+        costly = self._open.appraise(
+            sent=self._outgoing.sent,
+            suspect=self._suspect,
+            marker=self._known_marker,
+            rset=self.trust.rset,
+        )
+        if costly and not self._suspect:
+            self.trust.setback()
+        self._fifo.clear()
+        self._body = self._current = None
+
+    def _quit(self) -> None:
+        self._outgoing.queue(commands.QUIT)
+        self._expect(Stage.QUIT, None)
+        self.state = State.CLOSING
+
+    def _expect(self, stage: Stage, transaction: Transaction | None, due: int = 1) -> None:
+        self._fifo.append(Slot(stage, transaction, due, self._outgoing.queued))
+
+    @property
+    def _known_marker(self) -> str | None:
+        return self._marker or self.trust.marker
+
+    def _quiet(self) -> bool:
+        return not self._fifo and not self._reader.pending and self._outgoing.sent == self._outgoing.queued
+
+
+_THEN: dict[Stage, Callable[[Listener, Slot, Reply, list[Event]], None]] = {
+    Stage.CONNECT: Listener._then_connect,
+    Stage.LHLO: Listener._then_lhlo,
+    Stage.RSET: Listener._then_rset,
+    Stage.MAIL: Listener._then_mail,
+    Stage.RCPT: Listener._then_rcpt,
+    Stage.DATA: Listener._then_data,
+    Stage.BODY: Listener._then_body,
+    Stage.FINAL: Listener._then_final,
+    Stage.QUIT: Listener._then_quit,
+}
