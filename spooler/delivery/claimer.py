@@ -199,6 +199,8 @@ class Claimer:
         await self._settler.flushed()
         if self._until.empty:
             return await insist(ground, "counting", lambda: ground.spool.left(list(self._lanes))) == 0
+        if any(lane.postponed_until > trio.current_time() for lane in self._lanes.values()):
+            return False
         routes = [lane.name for lane in self._lanes.values() if lane.health.failures < PATIENCE]
         now = ground.clock()
         due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))

@@ -187,7 +187,7 @@ class Crew:
         pause = lane.health.failed(trio.current_time(), self._gear.ground.rng)
         lane.window.lost()
         self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
-        parcel = lane.pop()
+        parcel = lane.pop(self)
         if parcel is not None:
             lane.resolve(parcel, settle_all(parcel, classify.unreachable(why), lane.around(None)))
         lane.give_back()

@@ -48,9 +48,8 @@ class Feed:
         # has. Else the first would take all of a short line, and it would go out one by one.
         if lane.ready and session.open * (lane.window.size - 1) >= lane.ready:
             return None
-        while self._may_begin() and (parcel := lane.pop()) is not None:
-            if len(parcel.recipients) > 1 and self._target.trust.single_recipient:
-                parcel = lane.split_off(parcel, 1)
+        most = 1 if self._target.trust.single_recipient else None
+        while self._may_begin() and (parcel := lane.pop(session, most=most)) is not None:
             claim = parcel.claim
             verdict = classify.unfit(
                 size=claim.size,

@@ -6,6 +6,7 @@ settler) or given back. The crew (see `crew`) takes parcels from here; nothing h
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from spooler.result import RecipientResult
 
 MAILBOX_SHARE = 4  # one mailbox may have a quarter of the sessions, and always one
-PARKED = 500  # recipients that wait here for their mailbox; more go back to the spool for a while
-POSTPONED = 5_000_000  # µs
+STUCK = 1.0  # seconds without anything begun or done for a mailbox
+POSTPONED = 5.0  # seconds that its mail then waits in the spool
 BUSY_ANSWERS = 3  # transactions in a row that got nothing but "later" are the target's, not a mailbox's
 _BUSY = frozenset({451})
 
@@ -69,6 +70,8 @@ class Lane:
         self._waiting = 0
         self._mailboxes = Mailboxes()
         self._busy_answers = 0
+        self.postponed_until = 0.0
+        """Until then (trio's clock) mail of ours that is due may wait in the spool for a mailbox to move."""
 
     def __repr__(self) -> str:
         return f"<Lane {self.name} {self.health!r} waiting={self._waiting} held={self.held}>"
@@ -83,7 +86,9 @@ class Lane:
         if self.stopping:
             return 0
         if self.health.proven:
-            return batch if self._waiting <= batch else 0
+            if self._mailboxes.parked > batch // 2:
+                self._postpone_stuck(now)
+            return batch if self._waiting + self._mailboxes.parked <= batch else 0
         if self.held or not self.health.may_try(now):
             return 0
         return 1 if self.health.down else min(batch, self.route.recipients)
@@ -97,21 +102,23 @@ class Lane:
             self.held_bytes += parcel.held_bytes
         self.arrived.set()
 
-    def pop(self) -> Parcel | None:
-        """Take the next parcel to transact, but none for a mailbox that has its share already."""
+    def pop(self, holder: object, *, most: int | None = None) -> Parcel | None:
+        """Take the next parcel for a session (`holder`), with `most` recipients at the most.
+
+        None is taken for a mailbox that has its share of sessions already.
+        """
+        now = trio.current_time()
         share = max(1, self.window.size // MAILBOX_SHARE)
         while self._ready and not self.stopping:
             parcel = self._ready.popleft()
+            if most is not None and len(parcel.recipients) > most:
+                rest = parcel.part(parcel.recipients[most:], repeated=parcel.repeated)
+                parcel = parcel.part(parcel.recipients[:most], repeated=parcel.repeated)
+                self._ready.appendleft(rest)
+                self.held_bytes += parcel.held_bytes
             self._waiting -= len(parcel.recipients)
-            full = self._mailboxes.enter(parcel, share)
-            if full is None:
+            if self._mailboxes.enter(parcel, holder, share=share, now=now):
                 return parcel
-            if self._mailboxes.parked < PARKED:
-                self._mailboxes.park(parcel, full)
-            else:
-                # the queue is full of mail for it: let others come forward
-                now = self._ground.clock()
-                self._release(parcel, due=now - now % 1_000_000 + POSTPONED)
         return None
 
     def push_back(self, parcel: Parcel) -> None:
@@ -124,19 +131,19 @@ class Lane:
 
     def _leave(self, parcel: Parcel) -> None:
         """A popped parcel is under way no more: others for its mailboxes may be."""
-        for freed in self._mailboxes.leave(parcel):
+        for freed in self._mailboxes.leave(parcel, now=trio.current_time()):
             self._ready.appendleft(freed)
             self._waiting += len(freed.recipients)
             self.arrived.set()
 
-    def split_off(self, parcel: Parcel, count: int) -> Parcel:
-        """Keep the first `count` recipients of a popped parcel; the rest returns to the line."""
-        kept = parcel.part(parcel.recipients[:count], repeated=parcel.repeated)
-        rest = parcel.part(parcel.recipients[count:], repeated=parcel.repeated)
-        self.held_bytes += kept.held_bytes
-        self._leave(rest)
-        self.push_back(rest)
-        return kept
+    def _postpone_stuck(self, now: float) -> None:
+        """Memory is full of mail for mailboxes that do not move: let others come forward for a while."""
+        parcels = self._mailboxes.stuck(since=now - STUCK)
+        if parcels:
+            clock = self._ground.clock()
+            for parcel in parcels:
+                self._release(parcel, due=clock - clock % 1_000_000 + int(POSTPONED * 1e6))
+            self.postponed_until = now + POSTPONED
 
     def resolve(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Hand the results of all recipients of a popped parcel to the settler."""
@@ -187,7 +194,7 @@ class Lane:
 
     def give_back(self) -> None:
         """Let everything that waits go back to the spool, untried."""
-        waiting = [*self._ready, *self._mailboxes.clear()]
+        waiting = [*self._ready, *self._mailboxes.stuck(since=math.inf)]
         self._ready.clear()
         self._waiting = 0
         for parcel in waiting:

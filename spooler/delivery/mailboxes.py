@@ -1,6 +1,7 @@
 """Which mailboxes are being delivered to, so that one that is slow or locked does not hold every session.
 
-A parcel whose mailbox has its share of transactions already is parked until one of them ends.
+A mailbox may be served by a share of the sessions at a time. A parcel that would be one session too many
+is parked until one of them is done with it. `holder` stands for a session; times are seconds.
 """
 
 from __future__ import annotations
@@ -12,52 +13,76 @@ if TYPE_CHECKING:
     from spooler.delivery.parcel import Parcel
 
 
+IN_A_ROW = 4  # transactions in flight for one mailbox on one session: what waits behind them waits long
+
+
+class _Mailbox:
+    """One address that parcels are under way for."""
+
+    __slots__ = ("holders", "moved", "parked")
+
+    def __init__(self, now: float) -> None:
+        self.holders: dict[object, int] = {}
+        self.parked: deque[Parcel] = deque()
+        self.moved = now  # when something was begun or done for it
+
+
 class Mailboxes:
-    """Counts the parcels under way by address, and keeps those that must wait for one."""
+    """Keeps who is busy with which address, and the parcels that must wait for one."""
 
     def __init__(self) -> None:
         self.parked = 0
         """Recipients of the parcels that wait for a mailbox."""
-        self._busy: dict[str, int] = {}
-        self._waiting: dict[str, deque[Parcel]] = {}
+        self._busy: dict[str, _Mailbox] = {}
+        self._entered: dict[Parcel, object] = {}
 
-    def enter(self, parcel: Parcel, share: int) -> str | None:
-        """Note a parcel as under way; or return the mailbox that has `share` under way already."""
+    def enter(self, parcel: Parcel, holder: object, *, share: int, now: float) -> bool:
+        """Note a parcel as under way; or park it where a mailbox has its share of sessions already."""
         busy = self._busy
         for recipient in parcel.recipients:
-            if busy.get(recipient.address, 0) >= share:
-                return recipient.address
+            mailbox = busy.get(recipient.address)
+            if mailbox is None:
+                continue
+            begun = mailbox.holders.get(holder)
+            if (len(mailbox.holders) >= share) if begun is None else (begun >= IN_A_ROW):
+                mailbox.parked.append(parcel)
+                self.parked += len(parcel.recipients)
+                return False
         for recipient in parcel.recipients:
-            busy[recipient.address] = busy.get(recipient.address, 0) + 1
-        return None
+            mailbox = busy.get(recipient.address)
+            if mailbox is None:
+                mailbox = busy[recipient.address] = _Mailbox(now)
+            mailbox.moved = now
+            mailbox.holders[holder] = mailbox.holders.get(holder, 0) + 1
+        self._entered[parcel] = holder
+        return True
 
-    def park(self, parcel: Parcel, address: str) -> None:
-        """Keep a parcel until one that is under way for `address` ends."""
-        self._waiting.setdefault(address, deque()).append(parcel)
-        self.parked += len(parcel.recipients)
-
-    def leave(self, parcel: Parcel) -> list[Parcel]:
+    def leave(self, parcel: Parcel, *, now: float) -> list[Parcel]:
         """Note that a parcel is under way no more; return those that need not wait for it now."""
         freed: list[Parcel] = []
-        busy = self._busy
+        holder = self._entered.pop(parcel)
         for recipient in parcel.recipients:
-            address = recipient.address
-            if busy[address] > 1:
-                busy[address] -= 1
+            mailbox = self._busy[recipient.address]
+            mailbox.moved = now
+            if mailbox.holders[holder] > 1:
+                mailbox.holders[holder] -= 1
             else:
-                del busy[address]
-            waiting = self._waiting.get(address)
-            if waiting is not None:
-                next_one = waiting.popleft()
-                freed.append(next_one)
-                self.parked -= len(next_one.recipients)
-                if not waiting:
-                    del self._waiting[address]
+                del mailbox.holders[holder]
+            if mailbox.parked:
+                freed.append(mailbox.parked.popleft())
+                self.parked -= len(freed[-1].recipients)
+            if not mailbox.holders:
+                freed += mailbox.parked
+                self.parked -= sum(len(other.recipients) for other in mailbox.parked)
+                del self._busy[recipient.address]
         return freed
 
-    def clear(self) -> list[Parcel]:
-        """Take out everything that is parked."""
-        parcels = [parcel for waiting in self._waiting.values() for parcel in waiting]
-        self._waiting.clear()
-        self.parked = 0
+    def stuck(self, *, since: float) -> list[Parcel]:
+        """Take out what is parked for mailboxes where nothing was begun or done after `since`."""
+        parcels: list[Parcel] = []
+        for mailbox in self._busy.values():
+            if mailbox.parked and mailbox.moved <= since:
+                parcels += mailbox.parked
+                mailbox.parked.clear()
+        self.parked -= sum(len(parcel.recipients) for parcel in parcels)
         return parcels
