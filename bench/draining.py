@@ -100,11 +100,11 @@ def _check(case: Case, cost: Cost, url: str, server: Target) -> None:
 
 
 def _span(log: bytes) -> float:
-    """Return the seconds between the worker's lines "started" and "stopped"."""
-    states = {}
+    """Return the seconds from the first line "started" to the last "stopped", of all processes."""
+    states: dict[str, list[datetime]] = {}
     for line in log.splitlines():
         if b'"worker"' in line and line.startswith(b"{"):
             entry = json.loads(line)
             if entry.get("event") == "worker":
-                states[entry["state"]] = datetime.fromisoformat(entry["timestamp"])
-    return (states["stopped"] - states["started"]).total_seconds()
+                states.setdefault(entry["state"], []).append(datetime.fromisoformat(entry["timestamp"]))
+    return (max(states["stopped"]) - min(states["started"])).total_seconds()

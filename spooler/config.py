@@ -74,7 +74,7 @@ class Route(Section, frozen=True):
     tls: Literal["none"] | None = None
     """Must be stated unless every destination is a UNIX socket or a loopback address."""
     sessions: Count = 10
-    """Most connections at a time of one worker."""
+    """Most connections at a time of one command, all of its processes together."""
     recipients: Count = 100
     """Most recipients in a transaction."""
     idle: Duration = Duration(30)

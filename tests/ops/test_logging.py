@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import select
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from spooler.events import (
     Doubt,
+    ProcessEnded,
     RouteDown,
     RouteUp,
     SessionEnded,
@@ -20,7 +23,7 @@ from spooler.events import (
     WorkerState,
 )
 from spooler.ident import format_id
-from spooler.ops.logging import EventLog
+from spooler.ops.logging import EventLog, GatheringFile
 from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
 
@@ -114,6 +117,7 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
         (Settled(5, 0, 1000), "settled", "debug"),
         (SpoolTrouble("claiming", "locked", 0.2), "spool trouble", "error"),
         (WorkerState(9, "started"), "worker", "info"),
+        (ProcessEnded(9, "killed", 0.5), "process ended", "error"),
     ],
 )
 def test_every_event_has_its_line(event: Event, line: str, level: str) -> None:
@@ -136,3 +140,41 @@ def test_a_closed_reader_does_not_stop_delivery() -> None:
     log(RouteUp("r"))
     file.close()
     log.flush()
+
+
+class Pipe(io.StringIO):
+    """A file that is a pipe, and remembers what each flush would write."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self.writes: list[str] = []
+
+    def fileno(self) -> int:
+        """The pipe's."""
+        return self._descriptor
+
+    def flush(self) -> None:
+        """Take what was written since."""
+        self.writes.append(self.getvalue())
+        self.seek(0)
+        self.truncate()
+
+
+def test_lines_of_several_processes_do_not_mix_in_a_pipe() -> None:
+    """A pipe gets whole lines in writes that it takes whole, however many lines were gathered."""
+    lines = [f"{i} {'é' * (i % 90)}\n" for i in range(500)] + ["x" * 10_000 + "\n", "last\n"]
+    reader, writer = os.pipe()
+    try:
+        pipe = Pipe(writer)
+        gathering = GatheringFile(pipe)
+        for line in lines:
+            gathering.write(line)
+        gathering.drain()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert "".join(pipe.writes) == "".join(lines)
+    assert all(write.endswith("\n") for write in pipe.writes)
+    assert [len(write) for write in pipe.writes if len(write.encode()) > select.PIPE_BUF] == [10_001]
+    assert len(pipe.writes) < len(lines) / 10
