@@ -1,7 +1,7 @@
 """A model of an LMTP server in a few lines, faithful or with a fault in its final replies.
 
-It shares nothing with the product: it reads what it gets as RFC 2033 and RFC 5321 say, decides about
-each recipient by drawing, and keeps what it really delivered as the truth to compare with.
+It shares nothing with the product: it reads what it gets as RFC 2033, RFC 3030 and RFC 5321 say, decides
+about each recipient by drawing, and keeps what it really delivered as the truth to compare with.
 """
 
 from __future__ import annotations
@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FAULTS = ["fewer", "one for all", "more", "one for each RCPT"]
+
 
 class Flavour(NamedTuple):
     """What kind of server it is."""
 
     pipelining: bool
     enhanced: bool
+    chunking: bool
     fault: str
-    """"" none, "fewer", "one for all" or "more" final replies than due."""
+    """"" none, else one of `FAULTS`: how its final replies differ from those that are due."""
     nested: bool
     """A refused transaction stays open until RSET, and the next MAIL is refused."""
+    silent: bool
+    """No reply to a last chunk for nobody (RFC 2033 section 4.3), else one refusal."""
+    bland: bool
+    """RSET is answered in the words of a final reply."""
+    rare: bool
+    """Its fault shows seldom, so that it passes probation."""
+    busy: bool
+    """It refuses every other MAIL."""
 
 
 class Model:
@@ -34,14 +45,31 @@ class Model:
         self._draw = draw
         self._input = b""
         self._sender: str | None = None
-        self._accepted: list[str] = []
+        self._named: list[tuple[str, bool]] = []  # every RCPT, and whether it was accepted
         self._data: bytes | None = None
+        self._chunk: tuple[int, bool] | None = None
+        self._chunks = b""
+        self._chunk_failed = False
         self.output = self._reply(220, "", "host")
+
+    @property
+    def _accepted(self) -> list[str]:
+        return [address for address, accepted in self._named if accepted]
 
     def feed(self, octets: bytes) -> None:
         """Take what the client sent."""
         self._input += octets
-        while b"\r\n" in self._input:
+        while True:
+            if self._chunk is not None:
+                size, last = self._chunk
+                if len(self._input) < size:
+                    return
+                chunk, self._input = self._input[:size], self._input[size:]
+                self._chunk = None
+                self._end_chunk(chunk, last=last)
+                continue
+            if b"\r\n" not in self._input:
+                return
             line, _, self._input = self._input.partition(b"\r\n")
             if self._data is not None:
                 self._content(line)
@@ -61,26 +89,34 @@ class Model:
         match verb:
             case "LHLO":
                 self.output += (
-                    b"250-host\r\n" + b"250-PIPELINING\r\n" * self.flavour.pipelining + b"250 X\r\n"
+                    b"250-host\r\n"
+                    + b"250-PIPELINING\r\n" * self.flavour.pipelining
+                    + b"250-CHUNKING\r\n" * self.flavour.chunking
+                    + b"250 X\r\n"
                 )
             case "RSET":
                 self._clear()
-                self._say(250, "2.0.0", "reset")
+                self._say(250, "2.0.0", "saved" if self.flavour.bland else "reset")
             case "MAIL":
                 self._mail(address)
             case "RCPT":
                 self._rcpt(address)
             case "DATA":
                 self._take_data()
+            case "BDAT":
+                _, size, *last = line.split(" ")
+                assert last in ([], ["LAST"])
+                self._chunk = int(size), bool(last)
             case _:
                 assert verb == "QUIT", line
                 self._say(221, "2.0.0", "bye")
 
     def _mail(self, address: str) -> None:
+        refusal = self._draw(4 if self.flavour.busy else 24)
         if self._sender is not None:
             self._say(503, "5.5.1", "nested")
-        elif not self._draw(12):
-            self._say(451, "4.3.0", "no mail now")
+        elif refusal < 2:
+            self._say(550 - 100 * refusal, f"{5 - refusal}.3.0", "no mail now")
         else:
             self._sender = address
             self._say(250, "2.1.0", "sender")
@@ -90,9 +126,10 @@ class Model:
         if self._sender is None:
             self._say(503, "5.5.1", "no MAIL")
         elif refusal < 2:
+            self._named.append((address, False))
             self._say(550 - 100 * refusal, f"{5 - refusal}.1.1", address)
         else:
-            self._accepted.append(address)
+            self._named.append((address, True))
             self._say(250, "2.1.5", address)
 
     def _take_data(self) -> None:
@@ -108,27 +145,52 @@ class Model:
             self._clear()
 
     def _content(self, line: bytes) -> None:
-        if line != b".":
-            assert self._data is not None
+        assert self._data is not None
+        if line == b".":
+            self._deliver(self._data)
+        else:
             self._data += line.removeprefix(b".") + b"\r\n"
-            return
+
+    def _end_chunk(self, chunk: bytes, *, last: bool) -> None:
+        if self._sender is None or self._chunk_failed:
+            self._say(503, "5.5.1", "no MAIL, or a chunk failed")
+        elif not self._accepted:
+            if not (last and self.flavour.silent):
+                self._say(503, "5.5.1", "nobody")
+            if last and (self.flavour.silent or not self.flavour.nested):
+                self._clear()
+            else:
+                self._chunk_failed = True
+        elif last:
+            self._deliver(self._chunks + chunk + b"\r\n")
+        elif self._draw(10):
+            self._chunks += chunk
+            self._say(250, "2.0.0", f"{len(chunk)} octets")
+        else:
+            self._chunk_failed = True
+            self._say(452, "4.3.1", "disk full")
+
+    def _deliver(self, content: bytes) -> None:
         assert self._sender is not None
-        assert self._data == b"for %b\r\n" % self._sender.encode(), "content of another message"
-        outcomes = [self._draw(4) > 0 for _ in self._accepted]
-        if self.flavour.fault == "one for all":
-            outcomes = outcomes[:1] * len(outcomes)
-        for address, delivered in zip(self._accepted, outcomes, strict=True):
-            self.truth.setdefault(self._sender, {})[address] = delivered
-        count = len(outcomes)
-        if self._draw(2):
-            if self.flavour.fault == "fewer":
-                count -= 1 + self._draw(count)
-            elif self.flavour.fault == "one for all":
-                count = 1
-            elif self.flavour.fault == "more":
-                outcomes += outcomes[-1:] * (1 + self._draw(2))
-                count = len(outcomes)
-        for delivered in outcomes[:count]:
+        assert content == b"for %b\r\n" % self._sender.encode(), "content of another message"
+        outcomes = {address: self._draw(4) > 0 for address in self._accepted}
+        fault = self.flavour.fault if self._draw(20 if self.flavour.rare else 2) == 1 else ""
+        if fault == "one for all":
+            outcomes = dict.fromkeys(outcomes, next(iter(outcomes.values())))
+        self.truth.setdefault(self._sender, {}).update(outcomes)
+        replies = list(outcomes.values())
+        if fault == "fewer":
+            # often as many as a later transaction has replies whose MAIL is refused
+            aimed = len(replies) > 4 and self._draw(2)
+            replies = replies[:-4] if aimed else replies[: self._draw(len(replies))]
+        elif fault == "one for all":
+            replies = replies[:1]
+        elif fault == "more":
+            # often those of such a transaction
+            replies += [True, False, False, False] if self._draw(2) else replies[-1:] * (1 + self._draw(2))
+        elif fault == "one for each RCPT":
+            replies = [outcomes.get(address, False) for address, _ in self._named]
+        for delivered in replies:
             if delivered:
                 self._say(250, "2.0.0", "saved")
             else:
@@ -137,4 +199,6 @@ class Model:
 
     def _clear(self) -> None:
         self._sender = self._data = None
-        self._accepted = []
+        self._named = []
+        self._chunks = b""
+        self._chunk_failed = False
