@@ -14,7 +14,10 @@ from spooler.result import RecipientResult
 
 
 class TransactionEnded(msgspec.Struct, frozen=True):
-    """One transaction and the result of each of its recipients; `took` in µs."""
+    """One transaction and the result of each of its recipients; `took` in µs.
+
+    `mode` is "none" where no dialogue took place: no session was to be had, or a rule of ours decided.
+    """
 
     message_id: int
     sender: str

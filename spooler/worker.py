@@ -26,7 +26,8 @@ from spooler.delivery.housekeeping import Housekeeping
 from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
 from spooler.delivery.settler import Settler
-from spooler.events import Observe, WorkerState
+from spooler.errors import SpoolerError
+from spooler.events import Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
 from spooler.net.pool import Pool
 
@@ -109,23 +110,27 @@ class WorkerRun:
             nursery.start_soon(self._tidy, pool)
             if self._until is None:  # a drain has no use for mail that comes later
                 nursery.start_soon(claimer.listen)
-            await self._deliver(claimer, [Crew(lane, gear) for lane in self._lanes.values()])
+            await self._deliver(worker, claimer, [Crew(lane, gear) for lane in self._lanes.values()])
             settled = await self._finish(settler)
             nursery.cancel_scope.cancel()
         for session in pool.expire(now=trio.current_time(), idle=0.0):
             await session.quit()
         if settled and not heartbeat.fenced:
-            await self._spool.unregister(worker, now=self._clock())
+            try:
+                await self._spool.unregister(worker, now=self._clock())
+            except SpoolerError as error:
+                # all is settled; the row that is left is taken for a dead worker's, which held nothing
+                self._observe(SpoolTrouble(doing="leaving", why=str(error), retry_in=0.0))
         self._observe(
             WorkerState(worker=worker, state="stopped", detail="" if settled else "unsettled results")
         )
         return settled
 
-    async def _deliver(self, claimer: Claimer, crews: list[Crew]) -> None:
+    async def _deliver(self, worker: int, claimer: Claimer, crews: list[Crew]) -> None:
         """Claim and transact until the claimer is done or we are asked to stop."""
         with trio.CancelScope() as sessions:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, claimer, sessions)
+                nursery.start_soon(self._watch, worker, claimer, sessions)
                 async with trio.open_nursery() as crew_nursery:
                     for crew in crews:
                         crew_nursery.start_soon(crew.run)
@@ -134,13 +139,13 @@ class WorkerRun:
                         lane.stop()
                 nursery.cancel_scope.cancel()
 
-    async def _watch(self, claimer: Claimer, sessions: trio.CancelScope) -> None:
+    async def _watch(self, worker: int, claimer: Claimer, sessions: trio.CancelScope) -> None:
         await self._asked.wait()
         claimer.stop()
         for lane in self._lanes.values():
             lane.stop()
         self._observe(
-            WorkerState(worker=0, state="stopping", detail=f"{self._config.worker.grace:g} s at most")
+            WorkerState(worker=worker, state="stopping", detail=f"{self._config.worker.grace:g} s at most")
         )
         with trio.move_on_after(self._config.worker.grace):
             await self._asked_again.wait()

@@ -43,10 +43,7 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, tether: 
 
     with _told(tether):
         if not _run(main):
-            raise TryAgainError(
-                "the spool did not take the last results",
-                hint="they are taken over as uncertain when the spool is back",
-            )
+            raise _unsettled()
 
 
 def run_drain(
@@ -81,7 +78,8 @@ def run_drain(
             with bar(on=not quiet and tether is None) as show:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_regularly, lambda: tell(show))
-                    await _obeying(run, log, tether)
+                    if not await _obeying(run, log, tether):
+                        raise _unsettled()
                     nursery.cancel_scope.cancel()
             return await spool.left()
 
@@ -100,6 +98,12 @@ def run_drain(
     if not quiet:
         summary.show(report)
     return left
+
+
+def _unsettled() -> TryAgainError:
+    return TryAgainError(
+        "the spool did not take the last results", hint="they are taken over as uncertain when it is back"
+    )
 
 
 async def _regularly(act: Callable[[], None]) -> None:

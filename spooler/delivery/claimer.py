@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.address import needs_smtputf8
 from spooler.claim import Claim, Want
 from spooler.delivery.parcel import Parcel, settle_all
 from spooler.delivery.settler import Settler, insist
 from spooler.envelope import CHUNK_SIZE
 from spooler.policy import classify
-from spooler.policy.plan import split
+from spooler.policy.plan import group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from spooler.claim import ClaimedRecipient
     from spooler.config import Worker
     from spooler.delivery.lane import Lane
     from spooler.delivery.ports import Ground
@@ -161,8 +163,8 @@ class Claimer:
         for claim in live:
             lane = self._lanes[claim.route]
             lane.add(
-                Parcel(claim=claim, recipients=group, content=contents.get(claim.content))
-                for group in split(claim.recipients, lane.route.recipients)
+                Parcel(claim=claim, recipients=some, content=contents.get(claim.content))
+                for some in group(claim.recipients, lane.route.recipients, special=_needs_utf8)
             )
 
     async def _read_ahead(self, claims: Sequence[Claim]) -> dict[int, bytes]:
@@ -186,7 +188,7 @@ class Claimer:
         lane = self._lanes[claim.route]
         parcel = Parcel(claim=claim, recipients=claim.recipients, content=None)
         verdict = classify.expired("its time in the queue is over and it could not be delivered")
-        self._settler.add(settle_all(parcel, verdict, lane.around(None)))
+        lane.record(parcel, settle_all(parcel, verdict, lane.around(None)))
         return True
 
     def _idle(self) -> bool:
@@ -205,3 +207,7 @@ class Claimer:
         now = ground.clock()
         due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
         return due is None or due > now
+
+
+def _needs_utf8(recipient: ClaimedRecipient) -> bool:
+    return needs_smtputf8(recipient.address)

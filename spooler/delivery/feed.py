@@ -54,7 +54,7 @@ class Feed:
             verdict = classify.unfit(
                 size=claim.size,
                 eight_bit=parcel.eight_bit,
-                utf8=claim.smtputf8,
+                utf8=parcel.utf8,
                 size_limit=capabilities.size,
                 takes_eight_bit=capabilities.eightbitmime,
                 takes_utf8=capabilities.smtputf8,

@@ -149,6 +149,12 @@ class Lane:
         """Hand the results of all recipients of a popped parcel to the settler."""
         self._leave(parcel)
         self.held_bytes -= parcel.held_bytes
+        self.held -= len(results)
+        self.record(parcel, results)
+
+    def record(self, parcel: Parcel, results: list[RecipientResult]) -> None:
+        """Settle and tell results that no dialogue gave."""
+        self._tell(parcel, results, destination=results[0].destination, mode="none", took=0)
         self._settle(results)
 
     def conclude(
@@ -169,19 +175,10 @@ class Lane:
                 self.push_back(part)
         if reckoning.results:
             self._adapt(reckoning.results)
+            self.held -= len(reckoning.results)
             self._settle(reckoning.results)
-            self._ground.observe(
-                TransactionEnded(
-                    message_id=parcel.claim.message_id,
-                    sender=parcel.claim.sender,
-                    size=parcel.claim.size,
-                    route=self.name,
-                    destination=target.name,
-                    mode=mode,
-                    took=around.now - parcel.started,
-                    results=reckoning.results,
-                )
-            )
+            took = around.now - parcel.started
+            self._tell(parcel, reckoning.results, destination=target.name, mode=mode, took=took)
 
     def around(self, target: Target | None, *, may_repeat: bool = False) -> Circumstances:
         """Return what results record now."""
@@ -232,8 +229,24 @@ class Lane:
             WindowMoved(route=self.name, sessions=window.size, limit=window.limit, why=window.phase.value)
         )
 
+    def _tell(
+        self, parcel: Parcel, results: list[RecipientResult], *, destination: str, mode: str, took: int
+    ) -> None:
+        claim = parcel.claim
+        self._ground.observe(
+            TransactionEnded(
+                message_id=claim.message_id,
+                sender=claim.sender,
+                size=claim.size,
+                route=self.name,
+                destination=destination,
+                mode=mode,
+                took=took,
+                results=results,
+            )
+        )
+
     def _settle(self, results: list[RecipientResult]) -> None:
-        self.held -= len(results)
         self._settler.add(results)
         self.nudge()
 

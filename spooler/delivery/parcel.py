@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from spooler.address import needs_smtputf8
 from spooler.envelope import BodyType
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.policy import backoff
@@ -51,11 +52,16 @@ class Parcel:
             recipients=[Recipient(r.address, r.notify, r.orcpt) for r in self.recipients],
             size=claim.size,
             body=claim.body,
-            smtputf8=claim.smtputf8,
+            smtputf8=self.utf8,
             envid=claim.envid,
             ret=claim.ret,
             tag=self,
         )
+
+    @property
+    def utf8(self) -> bool:
+        """Whether it cannot travel without SMTPUTF8 (RFC 6531): one of its own addresses is not ASCII."""
+        return needs_smtputf8(self.claim.sender) or any(needs_smtputf8(r.address) for r in self.recipients)
 
     @property
     def eight_bit(self) -> bool:

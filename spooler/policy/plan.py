@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -21,6 +21,14 @@ def split(recipients: Sequence[T], most: int) -> list[Sequence[T]]:
     return [
         recipients[len(recipients) * i // groups : len(recipients) * (i + 1) // groups] for i in range(groups)
     ]
+
+
+def group(recipients: Sequence[T], most: int, *, special: Callable[[T], bool]) -> list[Sequence[T]]:
+    """Split so that those that ask something special of the server travel apart from the others."""
+    apart = [recipient for recipient in recipients if special(recipient)]
+    if not apart or len(apart) == len(recipients):
+        return split(recipients, most)
+    return split([r for r in recipients if not special(r)], most) + split(apart, most)
 
 
 def rotation(count: int, turn: int) -> list[int]:

@@ -139,6 +139,23 @@ async def test_smtputf8_addresses_need_smtputf8(house: House, autojump_clock: Mo
     assert inbox.copies == {"jörg@x": 1}
 
 
+async def test_plain_addresses_do_not_suffer_from_an_internationalised_one(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """Only the recipient that needs SMTPUTF8 fails where it is not to be had; the event tells of it."""
+    message = house.enqueue("bob@x", "jörg@x", "carol@x", smtputf8=True)
+    async with sink(without=frozenset({"SMTPUTF8"})) as (running, inbox):
+        await house.drain(running)
+    assert inbox.copies == {"bob@x": 1, "carol@x": 1}
+    assert {line[0]: line[2] for line in house.story(message)} == {
+        "bob@x": "delivered",
+        "jörg@x": "failed",
+        "carol@x": "delivered",
+    }
+    told = [event for event in house.events if isinstance(event, TransactionEnded)]
+    assert {(event.mode, len(event.results)) for event in told} == {("none", 1), ("pipelined", 2)}
+
+
 async def test_large_message_is_streamed_whole(house: House, autojump_clock: MockClock) -> None:
     """A content of several chunks arrives as it was stored, to each of its transactions."""
     content = b"Subject: big\r\n\r\n" + b"".join(b".%06d %s\r\n" % (i, b"x" * 60) for i in range(10_000))
@@ -158,6 +175,8 @@ async def test_time_over_expires(house: House, autojump_clock: MockClock) -> Non
     assert story[-1][2] == "expired"
     assert len(story) >= 3
     assert all(line[2] == "deferred" for line in story[:-1])
+    told = [event for event in house.events if isinstance(event, TransactionEnded)]
+    assert (told[-1].mode, told[-1].results[0].outcome) == ("none", "expired")
     last = max(e.at for e in house.store.ledger_of(message))
     assert 100_000_000 <= last - EPOCH < 101_000_000
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spooler.policy.backoff import delay
 from spooler.policy.health import LONGEST_PAUSE, Health
-from spooler.policy.plan import rotation, split
+from spooler.policy.plan import group, rotation, split
 
 
 @given(st.integers(1, 2**63 - 1), st.integers(1, 200), st.integers(1, 10**9), st.integers(1, 10**12))
@@ -66,6 +66,13 @@ def test_split_keeps_order_and_is_even(count: int, most: int) -> None:
     assert max(sizes) <= most
     assert max(sizes) - min(sizes) <= 1
     assert len(groups) == max(1, -(-count // most))
+
+
+def test_what_asks_something_special_travels_apart() -> None:
+    """Special ones get groups of their own; where all or none are, nothing is taken apart."""
+    assert group([1, 2, 3, 4, 5], 2, special=lambda n: n % 2 == 0) == [[1], [3, 5], [2, 4]]
+    assert group([1, 3], 5, special=lambda n: n % 2 == 0) == [[1, 3]]
+    assert group([2, 4], 5, special=lambda n: n % 2 == 0) == [[2, 4]]
 
 
 @pytest.mark.parametrize(("turn", "order"), [(0, [0, 1, 2]), (1, [1, 2, 0]), (5, [2, 0, 1])])
