@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.servers.fixtures"]
+
+# one example takes as long as the machine lets it: the suite as a whole has its limit in CI
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
