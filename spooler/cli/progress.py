@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from spooler.address import show
 from spooler.events import Event, RouteDown, RouteUp, TransactionEnded
 from spooler.result import Outcome
 from spooler.supervise import Report
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 SHOW_EVERY = 0.25  # seconds
+_LEFT = "deferred, held by another worker, or on a route that is not configured here; see spooler queue stats"
+_WHY_LIMIT = 500  # characters of a server's words
 
 
 class Tally:
@@ -110,6 +113,8 @@ class Summary:
         parts = [f"{count} {o.value}" for o in Outcome if (count := report.outcomes.get(o, 0))]
         rate = f", {done / took:,.0f} recipients/s" if took > 0 and done else ""
         left = "unknown" if report.left is None else report.left
-        print(f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}; {left} left", file=sys.stderr)  # noqa: T201  # it is the command's output
+        why = f": {_LEFT}" if report.left else ""
+        done_in = f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}"
+        print(f"{done_in}; {left} left{why}", file=sys.stderr)  # noqa: T201  # it is the command's output
         for route, why in report.down.items():
-            print(f"route {route} is down: {why}", file=sys.stderr)  # noqa: T201  # it is the command's output
+            print(f"route {route} is down: {show(why, _WHY_LIMIT)}", file=sys.stderr)  # noqa: T201  # it is the command's output

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 _NO_LEAVE = "this worker may not send end-of-data now"
+_NO_LMTP = " (this is no LMTP server: it speaks SMTP or something else; check the port)"
+_UNKNOWN_COMMAND = frozenset({500, 502})  # RFC 5321 section 4.2.4: what a server without LHLO says to it
 
 
 class SessionLostError(Exception):
@@ -123,7 +125,8 @@ class Session:
                             self.capabilities = capabilities
                             return
                         case Refused(stage=stage, reply=reply):
-                            raise ConnectError(f"refused at {stage}: {reply}")
+                            foreign = stage is Stage.LHLO and reply.code in _UNKNOWN_COMMAND
+                            raise ConnectError(f"refused at {stage}: {reply}{_NO_LMTP if foreign else ''}")
                         case ServerClosing(reply=reply):
                             raise ConnectError(f"the server closes at once: {reply}")
         except SessionLostError as lost:
@@ -249,7 +252,8 @@ class Session:
             await self._transport.wait(write=False)
         if scope.cancelled_caught:
             self._events.extend(self._client.deadline_passed())
-            raise SessionLostError(f"no reply to {stage} within {self._limits[stage]:g} s", stage)
+            what = "greeting" if stage is Stage.CONNECT else f"reply to {stage}"
+            raise SessionLostError(f"no {what} within {self._limits[stage]:g} s", stage)
         self._read()
 
     def _read(self) -> None:
@@ -260,7 +264,8 @@ class Session:
                 self._events.extend(self._client.receive(data))
                 return
         except RemoteProtocolError as error:
-            raise SessionLostError(f"protocol error at {stage}: {error}", stage) from None
+            mend = _NO_LMTP if stage is Stage.CONNECT else ""
+            raise SessionLostError(f"protocol error at {stage}: {error}{mend}", stage) from None
         except OSError as error:
             raise SessionLostError(f"the connection broke at {stage}: {_reason(error)}", stage) from None
         if data is not None:

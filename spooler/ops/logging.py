@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _ENCODER = msgspec.json.Encoder()
 FLUSH_EVERY = 0.1  # seconds
+_NOTABLE = frozenset({"stopping", "fenced", "rescued", "orphaned"})  # of a worker's states
 TEXT_LIMIT = 500  # characters of a server's reply in a line
 
 
@@ -98,12 +99,11 @@ class EventLog:
         self._terminal = target.isatty()
         threshold = logging.getLevelNamesMapping()[level.upper()]
         self._informs = threshold <= logging.INFO
+        self._insists = self._terminal and threshold > logging.WARNING
         self._log = structlog.wrap_logger(
             structlog.WriteLogger(self._gathering),  # type: ignore[arg-type]  # it needs write and flush alone
             processors=_processors(terminal=self._terminal),
-            wrapper_class=structlog.make_filtering_bound_logger(
-                logging.getLevelNamesMapping()[level.upper()]
-            ),
+            wrapper_class=structlog.make_filtering_bound_logger(threshold),
             cache_logger_on_first_use=True,
         )
         self._handlers: dict[type, Callable[..., None]] = {
@@ -220,7 +220,11 @@ class EventLog:
         )
 
     def _worker(self, event: WorkerState) -> None:
-        self._log.info("worker", state=event.state, worker=format_id(event.worker), detail=event.detail)
+        write = self._log.info
+        if event.state in _NOTABLE:
+            # who sits at a terminal and asked it to stop is answered, whatever else is not to be shown
+            write = self._log.error if self._insists else self._log.warning
+        write("worker", state=event.state, worker=format_id(event.worker), detail=event.detail)
 
     def _process_ended(self, event: ProcessEnded) -> None:
         self._log.error(
@@ -257,7 +261,10 @@ def _processors(*, terminal: bool) -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if terminal:
-        return [*shared, structlog.dev.ConsoleRenderer(colors=True, pad_event_to=16)]
+        return [
+            *shared,
+            structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"), pad_event_to=16),
+        ]
     return [*shared, _json]
 
 

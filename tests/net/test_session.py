@@ -235,7 +235,7 @@ async def test_no_end_of_data_without_leave() -> None:
     [
         (b"421 4.3.2 busy\r\n", "421 4.3.2 busy"),
         (b"554 5.7.1 go away\r\n", "554 5.7.1 go away"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "protocol error"),
+        (b"SSH-2.0-OpenSSH_9\r\n", r"protocol error.*no LMTP server.*check the port"),
         (b"", "closed the connection"),
     ],
 )
@@ -249,10 +249,25 @@ async def test_refusing_or_foreign_greeting(greeting: bytes, says: str) -> None:
 
 
 async def test_server_without_lhlo_is_no_lmtp_server() -> None:
-    """An SMTP server refuses LHLO; the error carries its words."""
+    """An SMTP server refuses LHLO; the error carries its words, and says what to check."""
     async with connected() as (session, peer), trio.open_nursery() as nursery:
         nursery.start_soon(peer.greet, b"502 5.5.2 what?\r\n")
-        with pytest.raises(ConnectError, match=r"lhlo.*502 5\.5\.2 what\?"):
+        with pytest.raises(ConnectError, match=r"lhlo.*502 5\.5\.2 what\? \(this is no LMTP server"):
+            await session.greet("client")
+
+
+async def test_refusal_of_lhlo_for_another_reason_is_left_as_it_is() -> None:
+    """A server that knows LHLO and does not like us is an LMTP server."""
+    async with connected() as (session, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(peer.greet, b"550 5.7.1 not you\r\n")
+        with pytest.raises(ConnectError, match=r"lhlo.*not you$"):
+            await session.greet("client")
+
+
+async def test_silence_instead_of_a_greeting(autojump_clock: trio.testing.MockClock) -> None:
+    """A server that accepts and says nothing is told by what is missing."""
+    async with connected() as (session, _):
+        with pytest.raises(ConnectError, match=r"^no greeting within 300 s$"):
             await session.greet("client")
 
 

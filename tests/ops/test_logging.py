@@ -117,6 +117,9 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
         (Settled(5, 0, 1000), "settled", "debug"),
         (SpoolTrouble("claiming", "locked", 0.2), "spool trouble", "error"),
         (WorkerState(9, "started"), "worker", "info"),
+        (WorkerState(9, "stopping", "30 s at most"), "worker", "warning"),
+        (WorkerState(9, "fenced"), "worker", "warning"),
+        (WorkerState(9, "rescued"), "worker", "warning"),
         (ProcessEnded(9, "killed", 0.5), "process ended", "error"),
     ],
 )
@@ -131,6 +134,35 @@ def test_transactions_are_left_out_above_info() -> None:
     """With a higher threshold only what went wrong is written."""
     (line,) = lines_of(transaction(result(0, Outcome.FAILED)), level="warning")
     assert line["event"] == "failed"
+
+
+def test_a_terminal_is_told_of_the_stop_and_not_of_every_recipient() -> None:
+    """Where a drain shows its bar a signal is answered; what was not delivered does not flood it."""
+    file = Terminal()
+    log = EventLog(file=file, level="error")
+    log(WorkerState(9, "started"))
+    log(transaction(result(0, Outcome.DEFERRED), result(1, Outcome.FAILED)))
+    log(WorkerState(9, "stopping", "30 s at most"))
+    log.flush()
+    (line,) = file.getvalue().splitlines()
+    assert "stopping" in line
+    assert "30 s at most" in line
+
+
+@pytest.mark.parametrize(("value", "coloured"), [("1", False), ("", True), (None, True)])
+def test_colours_only_where_they_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, *, coloured: bool
+) -> None:
+    """A terminal gets colours unless NO_COLOR is set and not empty (no-color.org)."""
+    if value is None:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    else:
+        monkeypatch.setenv("NO_COLOR", value)
+    file = Terminal()
+    log = EventLog(file=file)
+    log(RouteUp("r"))
+    log.flush()
+    assert ("\x1b[" in file.getvalue()) is coloured
 
 
 def test_a_closed_reader_does_not_stop_delivery() -> None:
