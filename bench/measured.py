@@ -1,7 +1,7 @@
 """Run a program and measure what it costs: wall time, processor time, peak memory.
 
-The peak is the high-water mark that Linux keeps for the process's own memory (VmHWM), looked at while it
-runs. Known limits: what is reached in the last moments before the end may be missed; where there is no /proc
+The peak is the high-water mark that Linux keeps for the memory of the process (VmHWM) and of those it started,
+each at its own worst moment, added up, looked at while it runs. Known limits: what is reached in the last moments before the end may be missed; where there is no /proc
 the kernel's maximum for the child is taken, which counts the parent at the time of the fork too.
 """
 
@@ -44,13 +44,25 @@ class Cost:
 
 
 def resident(pid: int) -> int:
-    """Return the memory that a process holds now, bytes; 0 where it cannot be told."""
-    return _status(pid, _RESIDENT)
+    """Return the memory that a process and those it started hold now, bytes; 0 where it cannot be told."""
+    return sum(_status(member, _RESIDENT) for member in _family(pid))
 
 
 def high_water(pid: int) -> int:
-    """Return the most memory that a process held so far, bytes; 0 where it cannot be told."""
-    return _status(pid, _HIGH_WATER)
+    """Return the most memory that they held so far, each for itself, bytes; 0 where it cannot be told."""
+    return sum(_status(member, _HIGH_WATER) for member in _family(pid))
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all that it started, in turn, as far as they live."""
+    family = [pid]
+    for member in family:
+        try:
+            text = Path(f"/proc/{member}/task/{member}/children").read_text(encoding="ascii")
+        except OSError:
+            continue
+        family += map(int, text.split())
+    return family
 
 
 def measure(argv: Sequence[object], *, folder: Path, env: Mapping[str, str]) -> Cost:
