@@ -22,18 +22,19 @@ CORES = 2  # that a worker keeps busy, measured: itself 1, its spool process, th
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class _Text(click.ParamType[str]):
+class _Text(click.types.StringParamType):
     """Text that can be stored: an argument that was no UTF-8 cannot."""
 
     name = "text"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401  (click's signature)
         """Refuse what stands for bytes that are no text."""
+        text: str = super().convert(value, param, ctx)
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
-            self.fail(f"'{show(value)}' is not UTF-8.", param, ctx)
-        return value
+            self.fail(f"'{show(text)}' is not UTF-8.", param, ctx)
+        return text
 
 
 TEXT = _Text()
