@@ -20,6 +20,8 @@ _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _LITERAL = re.compile(r"\[[\x21-\x5a\x5e-\x7e]+\]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
 
+_UNSHOWN = re.compile(rf"{_UNSAFE.pattern}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 
 def split(address: str) -> tuple[str, str]:
     """Split into local part and domain; the domain is "" where there is none."""
@@ -28,8 +30,10 @@ def split(address: str) -> tuple[str, str]:
 
 
 def show(text: str, limit: int = 80) -> str:
-    """Make a stranger's text safe to print in one line: control characters are escaped."""
-    safe = _UNSAFE.sub(lambda m: m.group().encode("unicode_escape").decode("ascii"), text)
+    """Make a stranger's text safe to print in one line: control characters are escaped, and
+    what changes the direction of writing.
+    """
+    safe = _UNSHOWN.sub(lambda m: m.group().encode("unicode_escape").decode("ascii"), text)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 

@@ -11,6 +11,7 @@ can do something about is a `spooler.SpoolerError`; its kinds are in `spooler.er
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,17 +20,18 @@ from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypedDict, TypeVar, Unpac
 import msgspec
 import trio
 
+from spooler.address import show
 from spooler.config import Config
 from spooler.envelope import Notify, Priority
 from spooler.errors import UsageError
 from spooler.ident import format_id, now_us, parse_id
 from spooler.intake.normalise import MAX_SIZE, take_in
-from spooler.intake.submit import Options, address_to, check_options, make_message
+from spooler.intake.submit import Options, address_to, check_label, check_options, make_message
 from spooler.spool.store import Store
 from spooler.standing import Standing, standings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
     from spooler.records import LedgerEntry, TallyRow
@@ -89,7 +91,7 @@ class Spool:
         self,
         sender: str,
         recipients: Iterable[str],
-        content: bytes | BinaryIO,
+        content: bytes | bytearray | memoryview | BinaryIO,
         **options: Unpack[EnqueueOptions],
     ) -> Receipt:
         """Queue a message; when this returns, it is safe on disk.
@@ -103,7 +105,7 @@ class Spool:
         now = now_us()
         wishes = _options(options, now=now)
         addressees = address_to(
-            recipients,
+            _addresses(sender, recipients),
             config=self._config,
             route=options.get("route"),
             notify=options.get("notify", Notify.DEFAULT),
@@ -172,7 +174,7 @@ class TrioSpool:
         self,
         sender: str,
         recipients: Iterable[str],
-        content: bytes | BinaryIO,
+        content: bytes | bytearray | memoryview | BinaryIO,
         **options: Unpack[EnqueueOptions],
     ) -> Receipt:
         """As `Spool.enqueue`."""
@@ -220,7 +222,25 @@ async def open_spool_async(url: str, *, config: Config | None = None) -> AsyncIt
             await trio.to_thread.run_sync(spool.close)
 
 
+def _addresses(sender: str, recipients: Iterable[str]) -> list[str]:
+    if isinstance(recipients, str | bytes) or not isinstance(recipients, Iterable):
+        raise UsageError("the recipients are no list of addresses", hint="give a list: ['a@example.com']")
+    addresses = list(recipients)
+    for address in (sender, *addresses):
+        if not isinstance(address, str):
+            raise UsageError(f"address {show(repr(address))} is no text", hint="give a str")
+    return addresses
+
+
 def _options(given: EnqueueOptions, *, now: int) -> Options:
+    route = given.get("route")
+    size: object = given.get("max_size", MAX_SIZE)
+    if route is not None:
+        check_label("route", route)
+    if not isinstance(given.get("notify", Notify.DEFAULT), Notify):
+        raise UsageError("notify is no spooler.envelope.Notify", hint="give Notify.NEVER or the like")
+    if not isinstance(size, int) or size < 1:
+        raise UsageError(f"max_size {show(repr(size))} is no number of bytes", hint="give an int above 0")
     not_before, expires = _moment(given.get("not_before")), given.get("expires")
     if isinstance(expires, timedelta):
         until: int | None = max(now, not_before or 0) + expires // timedelta(microseconds=1)
@@ -242,15 +262,25 @@ def _options(given: EnqueueOptions, *, now: int) -> Options:
 def _moment(when: datetime | None) -> int | None:
     if when is None:
         return None
+    if not isinstance(when, datetime):
+        raise UsageError(f"{show(repr(when))} is no time", hint="use datetime.now(UTC) or the like")
     if when.tzinfo is None:
         raise UsageError(f"the time {when} names no time zone", hint="use datetime.now(UTC) or the like")
     return (when - _EPOCH) // timedelta(microseconds=1)
 
 
-def _blocks(content: bytes | BinaryIO) -> Iterator[bytes]:
+def _blocks(content: bytes | bytearray | memoryview | BinaryIO) -> Iterator[bytes]:
+    if isinstance(content, bytearray | memoryview):
+        content = bytes(content)
     if isinstance(content, bytes):
         for start in range(0, len(content), _BLOCK):
             yield content[start : start + _BLOCK]
         return
+    if not callable(getattr(content, "read", None)):
+        raise UsageError(
+            f"the content is of type {type(content).__name__}", hint="give bytes or a binary file"
+        )
     while block := content.read(_BLOCK):
+        if not isinstance(block, bytes):
+            raise UsageError("the content is a text file", hint="open it in binary mode")
         yield block

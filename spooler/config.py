@@ -6,6 +6,7 @@ Durations are numbers of seconds or strings such as "90s", "15m", "4h", "5d"; si
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import socket
 import tomllib
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from spooler.address import show
 from spooler.destination import Destination, is_local, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, NoInputError, SpoolerError, UsageError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_DURATION = 3650 * 86400  # seconds: beyond it times do not fit what stores and shows them
+_LHLO = re.compile(r"[A-Za-z0-9_.-]{1,255}|\[[\x21-\x5a\x5e-\x7e]{1,253}\]")  # RFC 5321 section 4.1.2
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
@@ -153,6 +157,11 @@ def parse_config(raw: bytes, *, name: str) -> Config:
 
 def check_config(config: Config) -> None:
     """Check what spans several keys; raises SpoolerError."""
+    if config.lhlo and not _LHLO.fullmatch(config.lhlo):
+        raise UsageError(
+            f"lhlo '{show(config.lhlo)}' is no name to greet a server with",
+            hint="give a host name in ASCII, or an address in brackets such as [192.0.2.1]",
+        )
     for name, route in config.routes.items():
         if not route.destinations:
             raise UsageError(f"route '{name}' has no destinations", hint="add one")
@@ -162,6 +171,11 @@ def check_config(config: Config) -> None:
                     f"route '{name}' leads to {destination}, off this machine, and states no tls level",
                     hint=f'TLS is not supported yet: write tls = "none" in [routes.{name}] '
                     "if mail may travel in plain text there",
+                )
+        for field in msgspec.structs.fields(route.timeouts):
+            if getattr(route.timeouts, field.name) <= 0:
+                raise UsageError(
+                    f"route '{name}' has a timeouts.{field.encode_name} of zero", hint="give a longer one"
                 )
         if route.retry.first > route.retry.maximum:
             raise UsageError(f"route '{name}' has a retry.first above its retry.maximum", hint="lower it")
@@ -178,17 +192,21 @@ def check_config(config: Config) -> None:
 def parse_duration(text: str) -> Duration | None:
     """Read "90s", "15m", "4h" or "5d"; None if it is none."""
     match = _DURATION.fullmatch(text.strip())
-    return Duration(float(match[1]) * _UNITS[match[2]]) if match else None
+    seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
+    return Duration(seconds) if math.isfinite(seconds) else None
 
 
 def _decode(kind: type, value: object) -> object:
     if kind is Duration:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_DURATION:
             return Duration(value)
         duration = parse_duration(value) if isinstance(value, str) else None
-        if duration is not None:
+        if duration is not None and duration <= MAX_DURATION:
             return duration
-        raise ValueError(f"Expected a duration such as 90, '90s', '15m', '4h' or '5d', got {value!r}")
+        raise ValueError(
+            f"Expected a duration such as 90, '90s', '15m', '4h' or '5d', at most 3650d, "
+            f"got {show(repr(value))}"
+        )
     raise NotImplementedError(kind)
 
 

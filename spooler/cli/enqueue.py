@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from spooler.address import check_recipient, check_sender, show
+from spooler.cli.main import let_go_of_output
 from spooler.cli.message_options import MessageWords, message_options, read_words
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import print_json
-from spooler.errors import DataError, NoInputError, UsageError
+from spooler.errors import DataError, NoInputError, StorageError, UsageError
 from spooler.ident import format_id, now_us
 from spooler.intake.normalise import MAX_SIZE, take_in
 from spooler.intake.submit import address_to, make_message
@@ -30,7 +31,7 @@ BLOCK = 256 * 1024  # bytes read at once
 )
 @click.option(
     "--recipients-file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Recipients, one a line; empty lines and lines that begin with # do not count.",
 )
@@ -84,24 +85,33 @@ def command(
         )
         message = make_message(sender, addressees, content, wishes.options, now=now)
         (answer,) = store.enqueue([message], now=now)
-    if answer.duplicate:
-        click.echo(
-            "spooler: this idempotency key is known: nothing was queued, the id is that message's", err=True
-        )
-    elif addressees.repeated:
-        click.echo(f"spooler: recipients named more than once: {addressees.repeated} left out", err=True)
     ident = format_id(answer.id)
-    if as_json:
-        report = {
-            "id": ident,
-            "duplicate": answer.duplicate,
-            "recipients": len(addressees.recipients),
-            "repeated": addressees.repeated,
-            "size": content.size,
-        }
-        print_json(report)
-    else:
-        click.echo(ident)
+    try:
+        if answer.duplicate:
+            click.echo(
+                "spooler: this idempotency key is known: nothing was queued, the id is that message's",
+                err=True,
+            )
+        elif addressees.repeated:
+            click.echo(f"spooler: recipients named more than once: {addressees.repeated} left out", err=True)
+        if as_json:
+            report = {
+                "id": ident,
+                "duplicate": answer.duplicate,
+                "recipients": len(addressees.recipients),
+                "repeated": addressees.repeated,
+                "size": content.size,
+            }
+            print_json(report)
+        else:
+            click.echo(ident)
+        sys.stdout.flush()
+    except OSError as error:
+        let_go_of_output()
+        raise StorageError(
+            f"message {ident} is queued, but that could not be written: {error.strerror or error}",
+            hint="do not repeat it",
+        ) from None
 
 
 def read_recipients(path: Path) -> list[str]:

@@ -14,6 +14,7 @@ from spooler.address import check_sender, show
 from spooler.cli.message_options import MessageWords, message_options, read_words
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import human_size, plural, print_json
+from spooler.errors import NoInputError
 from spooler.ident import now_us
 from spooler.intake.importer import Importer, ImportPlan, Report
 from spooler.intake.normalise import MAX_SIZE
@@ -57,7 +58,9 @@ if TYPE_CHECKING:
 )
 @click.option("--again", is_flag=True, help="Also take what was imported before.")
 @json_option
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH..."
+)
 def command(
     *,
     spool: str | None,
@@ -95,6 +98,8 @@ def command(
         again=again,
     )
 
+    _check_readable(paths)
+
     from spooler.spool.store import Store
 
     with Store.open(settings.url) as store, _progress(paths) as progress:
@@ -104,6 +109,20 @@ def command(
     else:
         _tell(report)
     return os.EX_DATAERR if report.refused else os.EX_OK
+
+
+def _check_readable(paths: tuple[Path, ...]) -> None:
+    """Raise NoInputError for what is named and cannot be read; what is not there is found out later."""
+    for path in paths:
+        try:
+            if path.is_dir():
+                os.scandir(path).close()
+            elif path.is_file():
+                path.open("rb").close()
+        except OSError as error:
+            raise NoInputError(
+                f"{show(str(path), 300)} cannot be read: {error.strerror}", hint="check its permissions"
+            ) from None
 
 
 def _tell(report: Report) -> None:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spooler.address import show
 from spooler.errors import SpoolerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EX_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+MAX_BUG = 200  # characters of an internal error
 EX_PIPE = 1  # what click, too, ends with when nobody reads the output any more
 
 COMMANDS = {
@@ -68,6 +70,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, who wants to see nothing
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  (open to the end)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # a character that the terminal's encoding lacks is no reason to fail
@@ -76,10 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        _let_go_of_output()
+        let_go_of_output()
         return EX_PIPE
     except OSError as error:
-        _let_go_of_output()
+        let_go_of_output()
         where = f": {error.filename}" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}", os.EX_IOERR)
     return code
@@ -107,7 +112,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         raise
     except Exception as error:  # noqa: BLE001  (the last resort: no traceback reaches a user)
         _explain_to_developer()
-        what = _one_line(f"{type(error).__name__}: {error}")
+        said = str(error).strip().partition("\n")[0]  # statements and their parameters come below it
+        what = show(f"{type(error).__name__}: {said}", MAX_BUG)
         return _complain(
             f"internal error: {what} (please report; SPOOLER_TRACEBACK=1 shows where)", os.EX_SOFTWARE
         )
@@ -128,7 +134,7 @@ def _explain_to_developer() -> None:
         traceback.print_exc()
 
 
-def _let_go_of_output() -> None:
+def let_go_of_output() -> None:
     """Nobody reads our output any more: what is still buffered must not fail again when Python ends."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)

@@ -22,6 +22,24 @@ CORES = 2  # that a worker keeps busy, measured: itself 1, its spool process, th
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+class _Text(click.types.StringParamType):
+    """Text that can be stored: an argument that was no UTF-8 cannot."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401  (click's signature)
+        """Refuse what stands for bytes that are no text."""
+        text: str = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail(f"'{show(text)}' is not UTF-8.", param, ctx)
+        return text
+
+
+TEXT = _Text()
+
+
 class Settings(msgspec.Struct, frozen=True):
     """The spool's URL and the configuration that holds for this run."""
 
@@ -33,13 +51,14 @@ def spool_options(command: _Command) -> _Command:
     """Add --spool and --config (parameters `spool` and `config`)."""
     command = click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),  # that it cannot be read is ours to say
         envvar="SPOOLER_CONFIG",
         show_envvar=True,
         help="Configuration file (TOML).",
     )(command)
     return click.option(
         "--spool",
+        type=TEXT,
         metavar="URL",
         envvar="SPOOLER_SPOOL",
         show_envvar=True,
@@ -51,6 +70,7 @@ def target_options(command: _Command) -> _Command:
     """Add --target (parameter `target`)."""
     return click.option(
         "--target",
+        type=TEXT,
         metavar="DEST",
         envvar="SPOOLER_TARGET",
         show_envvar=True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.address import show
-from spooler.cli.options import json_option, load, spool_options
+from spooler.cli.options import TEXT, json_option, load, spool_options
 from spooler.cli.render import (
     clock_time,
     human_duration,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spooler.spool.store import Store
 
 LIMIT = 50
+MOST = 1_000_000  # rows at once
 _COUNTED = (*GAUGES, State.DELIVERED, State.FAILED, State.EXPIRED)
 
 
@@ -41,15 +42,15 @@ def command() -> None:
 
 @command.command("list")
 @spool_options
-@click.option("--route", metavar="NAME", help="Only of this route.")
+@click.option("--route", type=TEXT, metavar="NAME", help="Only of this route.")
 @click.option("--state", type=click.Choice([state.value for state in GAUGES]), help="Only in this state.")
-@click.option("--job", metavar="NAME", help="Only of this job.")
-@click.option("--tenant", metavar="NAME", help="Only of this tenant.")
-@click.option("--sender", metavar="ADDRESS", help="Only from this sender.")
-@click.option("--to", metavar="ADDRESS", help="Only to this recipient, or to @domain.")
+@click.option("--job", type=TEXT, metavar="NAME", help="Only of this job.")
+@click.option("--tenant", type=TEXT, metavar="NAME", help="Only of this tenant.")
+@click.option("--sender", type=TEXT, metavar="ADDRESS", help="Only from this sender.")
+@click.option("--to", type=TEXT, metavar="ADDRESS", help="Only to this recipient, or to @domain.")
 @click.option("--uncertain", is_flag=True, help="Only what may be delivered already.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many."
 )
 @json_option
 def list_command(
@@ -95,7 +96,7 @@ def list_command(
 @command.command("show")
 @spool_options
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many."
 )
 @json_option
 @click.argument("ident", metavar="ID")

@@ -32,14 +32,14 @@ _PIPE_WIDTH = 4000  # columns where output is no terminal: so wide that nothing 
 
 def rfc3339(when: int) -> str:
     """Write a time (µs UTC) to the microsecond."""
-    return (_EPOCH + timedelta(microseconds=when)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return _moment(when).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def clock_time(when: int | None) -> str:
     """Write a time (µs UTC) to the second, for people; "" for None."""
     if when is None:
         return ""
-    return (_EPOCH + timedelta(microseconds=when)).strftime("%Y-%m-%d %H:%M:%SZ")
+    return _moment(when).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + "Z"
 
 
 def human_duration(us: int) -> str:
@@ -146,6 +146,14 @@ def _print_blocks(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for name, cell in zip(names, row, strict=True):
             if cell:
                 click.echo(f"{name:<{width}}{show(cell, 300)}")
+
+
+def _moment(when: int) -> datetime:
+    """The nearest time that there is: one strange row must not hide the others."""
+    try:
+        return _EPOCH + timedelta(microseconds=when)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC) if when < 0 else datetime.max.replace(tzinfo=UTC)
 
 
 def _field(key: str, value: Any) -> Any:  # noqa: ANN401  (as `plain`)

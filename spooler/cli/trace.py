@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from spooler.address import show
-from spooler.cli.options import json_option, load, spool_options
-from spooler.cli.queue import unknown_message
+from spooler.cli.options import TEXT, json_option, load, spool_options
+from spooler.cli.queue import MOST, unknown_message
 from spooler.cli.render import clock_time, human_size, human_when, print_json, print_table, reply_of
 from spooler.errors import NoInputError
 from spooler.ident import format_id, now_us, parse_id
@@ -35,10 +35,10 @@ class Story(msgspec.Struct, frozen=True):
 @click.command("trace")
 @spool_options
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="At most so many events."
+    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many events."
 )
 @json_option
-@click.argument("what", metavar="ADDRESS|ID")
+@click.argument("what", type=TEXT, metavar="ADDRESS|ID")
 def command(*, spool: str | None, config: Path | None, what: str, limit: int, as_json: bool) -> None:
     """Tell what happened to a message, or to all mail for an address, newest message first."""
     settings = load(spool, config)

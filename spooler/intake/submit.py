@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_LABEL = 200  # characters of a job, tenant, idempotency key or route
 MAX_ENVID = 100  # characters (RFC 3461 section 4.4)
+MAX_AHEAD = 3650 * 86400 * 1_000_000  # µs that a time may lie ahead of what it counts from
 _ENVID = re.compile(r"[\x20-\x7e]+")
 
 
@@ -68,28 +69,53 @@ def check_options(options: Options, *, now: int) -> Options:
         ("tenant", options.tenant),
         ("idempotency key", options.idempotency_key),
     ):
-        if text is not None:
-            _check_label(name, text)
+        if text is not None or name != "idempotency key":
+            check_label(name, text)
+    if not isinstance(options.priority, Priority):
+        raise UsageError(
+            f"priority {show(repr(options.priority))} is unknown", hint="give one of spooler.Priority"
+        )
     if options.idempotency_key == "":
         raise UsageError(
             "the idempotency key is empty", hint="leave it out, or give what is unique to the message"
         )
-    if options.envid is not None and not (
-        _ENVID.fullmatch(options.envid) and len(options.envid) <= MAX_ENVID
+    envid: object = options.envid
+    if envid is not None and not (
+        isinstance(envid, str) and _ENVID.fullmatch(envid) and len(envid) <= MAX_ENVID
     ):
         raise UsageError(
-            f"envelope id '{show(options.envid)}' is not 1 to {MAX_ENVID} printable ASCII characters",
+            f"envelope id '{show(str(envid))}' is not 1 to {MAX_ENVID} printable ASCII characters",
             hint="RFC 3461 section 4.4",
         )
-    if options.ret not in {None, "full", "hdrs"}:
+    if options.ret not in (None, "full", "hdrs"):
         raise UsageError(
             f"ret '{show(str(options.ret))}' is unknown", hint="give full or hdrs (RFC 3461 section 4.3)"
         )
-    if options.expires is not None and options.expires <= max(now, options.not_before or 0):
+    start = max(now, options.not_before or 0)
+    for what, when, base in (
+        ("earliest delivery", options.not_before, now),
+        ("time to expire", options.expires, start),
+    ):
+        if when is not None and not 0 <= when <= base + MAX_AHEAD:
+            raise UsageError(
+                f"the {what} is before 1970 or too far ahead", hint="give a time within 3650 days"
+            )
+    if options.expires is not None and options.expires <= start:
         raise UsageError(
             "the message would expire before it may be delivered", hint="give a later time to expire"
         )
     return options
+
+
+def check_label(name: str, text: object) -> None:
+    """Check a job, tenant, idempotency key or route. Raises UsageError."""
+    if not isinstance(text, str):
+        raise UsageError(f"{name} {show(repr(text))} is no text", hint="give a str")
+    if show(text, MAX_LABEL) != text:
+        raise UsageError(
+            f"{name} '{show(text)}' is longer than {MAX_LABEL} characters or has control characters",
+            hint="choose a simpler one",
+        )
 
 
 def check_route(name: str, *, config: Config) -> str:
@@ -162,11 +188,3 @@ def make_message(
 def _lifetime(config: Config, route: str) -> int:
     known = config.routes.get(route)
     return known.retry.lifetime.us if known else DEFAULT_LIFETIME
-
-
-def _check_label(name: str, text: str) -> None:
-    if show(text, MAX_LABEL) != text:
-        raise UsageError(
-            f"{name} '{show(text)}' is longer than {MAX_LABEL} characters or has control characters",
-            hint="choose a simpler one",
-        )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_plus
 
+from psycopg.pq import Conninfo
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -12,6 +14,9 @@ from spooler.address import show
 from spooler.errors import UsageError
 
 _FORMS = "give sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database"
+
+_SECRETS = frozenset({"password", "sslpassword"})
+_MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,9 @@ class PostgresPlace:
     url: URL
 
     def __str__(self) -> str:
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=True)
+        secret = dict.fromkeys(_SECRETS & self.url.query.keys(), _MASK)
+        url = self.url.set(drivername="postgresql").update_query_dict(secret)
+        return url.render_as_string(hide_password=True).replace(quote_plus(_MASK), _MASK)
 
 
 Place = SqlitePlace | PostgresPlace
@@ -48,9 +55,24 @@ def parse_place(text: str) -> Place:
     if scheme in ("postgresql", "postgres", "postgresql+psycopg"):
         if not url.database:
             raise UsageError("the spool's URL names no database", hint=_FORMS)
+        _check_query(url)
         return PostgresPlace(url.set(drivername="postgresql+psycopg"))
     if scheme != "sqlite":
         raise UsageError(f"the spool's URL has the unsupported scheme '{show(scheme)}'", hint=_FORMS)
     if url.host or url.query or not url.database or url.database == ":memory:" or "\0" in url.database:
         raise UsageError("the spool's URL names no file", hint=_FORMS)
     return SqlitePlace(Path(url.database).absolute())
+
+
+def _check_query(url: URL) -> None:
+    """Know the options before the driver does, which takes a wrong one for a fault of the program."""
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    for name in url.query:
+        if name not in known:
+            raise UsageError(
+                f"the spool's URL has the unknown option '{show(name)}'",
+                hint="those of libpq are known, such as connect_timeout and sslmode",
+            )
+    timeout = url.query.get("connect_timeout", "0")
+    if not (isinstance(timeout, str) and timeout.isascii() and timeout.isdigit()):
+        raise UsageError("the spool's URL has a connect_timeout that is no number", hint="give seconds")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from spooler.spool.store import Store
@@ -52,6 +56,22 @@ class Runner:
         captured = self.capsys.readouterr()
         assert code == expect, captured.err
         return Ended(code, captured.out, captured.err)
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let a file be one that may not be read, even by root."""
+    real_open, real_access = io.open, os.access
+
+    def refuse(file: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as `open`)
+        if file == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_open(file, *args, **kwargs)
+
+    def access(file: Any, mode: int, **kwargs: Any) -> bool:  # noqa: ANN401  (as `os.access`)
+        return os.fspath(file) != os.fspath(path) and real_access(file, mode, **kwargs)
+
+    monkeypatch.setattr(io, "open", refuse)
+    monkeypatch.setattr(os, "access", access)
 
 
 def claim_all(store: Store, *, route: str = "default") -> tuple[int, list[Claim]]:

@@ -126,6 +126,18 @@ def test_large_content(spool_url: str) -> None:
         ({"not_before": datetime(2100, 1, 1)}, UsageError),  # noqa: DTZ001  (the fault that is tested)
         ({"expires": timedelta(0)}, UsageError),
         ({"ret": "all"}, UsageError),
+        ({"ret": []}, UsageError),
+        ({"job": None}, UsageError),
+        ({"tenant": b"x"}, UsageError),
+        ({"envid": 5}, UsageError),
+        ({"route": 5}, UsageError),
+        ({"notify": "never"}, UsageError),
+        ({"priority": 7}, UsageError),
+        ({"max_size": "5"}, UsageError),
+        ({"not_before": "soon"}, UsageError),
+        ({"not_before": datetime.max.replace(tzinfo=UTC)}, UsageError),
+        ({"not_before": datetime(1969, 1, 1, tzinfo=UTC)}, UsageError),
+        ({"expires": timedelta.max}, UsageError),
         ({"max_size": 5}, DataError),
     ],
 )
@@ -135,6 +147,33 @@ def test_wrong_options(spool_url: str, options: dict[str, object], kind: type[Sp
         with pytest.raises(kind):
             spool.enqueue("", ["a@x"], CONTENT, **options)  # type: ignore[arg-type]  # any option of the table
         assert sum(row.count for row in spool.stats()) == 0
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipients", "content"),
+    [
+        ("", "a@x", CONTENT),
+        ("", None, CONTENT),
+        ("", [b"a@x"], CONTENT),
+        (None, ["a@x"], CONTENT),
+        ("", ["a@x"], CONTENT.decode()),
+        ("", ["a@x"], io.StringIO(CONTENT.decode())),
+        ("", ["a@x"], None),
+    ],
+)
+def test_wrong_types(spool_url: str, sender: str, recipients: list[str], content: bytes) -> None:
+    """What is of another type than it must be is told as such, and nothing is queued."""
+    with spooler.open_spool(spool_url) as spool:
+        with pytest.raises(UsageError):
+            spool.enqueue(sender, recipients, content)
+        assert sum(row.count for row in spool.stats()) == 0
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_other_kinds_of_bytes(spool_url: str, kind: type[bytearray]) -> None:
+    """Whatever holds bytes is a content."""
+    with spooler.open_spool(spool_url) as spool:
+        assert spool.enqueue("", ["a@x"], kind(CONTENT)).recipients == 1
 
 
 def test_unknown_ids(spool_url: str) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from spooler.cli.render import clock_time
 from spooler.envelope import CHUNK_SIZE, Notify, Priority
-from spooler.ident import now_us, parse_id
+from spooler.ident import format_id, now_us, parse_id
 from spooler.records import QueuedRecipient, QueueFilter
+from tests.cli.running import forbid
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spooler.spool.store import Store
     from tests.cli.running import Runner
 
+FULL = Path("/dev/full")
 HOUR = 3_600_000_000  # µs
 
 
@@ -75,20 +78,13 @@ def test_all_options(spooler: Runner, store: Store) -> None:
 
 def test_timestamps(spooler: Runner, store: Store) -> None:
     """Times may be stated with their zone."""
-    spooler(
-        "enqueue",
-        "-f",
-        "<>",
-        "a@x",
-        "--not-before",
-        "2100-01-31T12:00:00Z",
-        "--expires",
-        "2100-02-01T00:00:00+02:00",
-    )
+    day = (now_us() // (24 * HOUR) + 30) * 24 * HOUR
+    noon, midnight = (clock_time(day + hours * HOUR)[:-1] for hours in (12, 24))
+    spooler("enqueue", "-f", "<>", "a@x", "--not-before", f"{noon}Z", "--expires", f"{midnight}+02:00")
     message = store.message(rows(store)[0].message_id)
     assert message is not None
-    assert message.not_before == 4_105_080_000_000_000
-    assert message.expires == 4_105_080_000_000_000 + 10 * HOUR
+    assert message.not_before == day + 12 * HOUR
+    assert message.expires == day + 22 * HOUR
 
 
 def test_idempotency_key(spooler: Runner, store: Store) -> None:
@@ -158,6 +154,9 @@ def test_routes_by_domain_and_by_name(spooler: Runner, store: Store, tmp_path: P
         (["--expires", "2100-01-01T00:00:00"], "names no time zone"),
         (["--not-before", "2001-01-01T00:00:00Z"], "--not-before '2001-01-01T00:00:00Z' is in the past"),
         (["--not-before", "3h", "--expires", "2100-01-01"], "names no time zone"),
+        (["--not-before", "9999-12-31T23:59:59Z"], "earliest delivery is before 1970 or too far ahead"),
+        (["--expires", "99999999d"], "time to expire is before 1970 or too far ahead"),
+        (["--expires", "9" * 400 + "d"], "is neither a duration nor a time"),
         (["--notify", "always"], "--notify 'always' is not understood"),
         (["--notify", "never,success"], "is not understood"),
         (["--priority", "high"], "--priority"),
@@ -171,3 +170,29 @@ def test_wrong_options(spooler: Runner, store: Store, arguments: list[str], why:
     assert why in done.err
     assert done.err.count("\n") == 1
     assert rows(store) == []
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+def test_output_that_fails_after_the_commit(
+    spooler: Runner, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is queued, and the error says so, with its id."""
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        done = spooler("enqueue", "-f", "<>", "a@x", expect=74)
+    (row,) = rows(store)
+    assert done.err.startswith(f"spooler: message {format_id(row.message_id)} is queued, but")
+    assert done.err.count("\n") == 1
+
+
+def test_recipients_file_that_may_not_be_read(
+    spooler: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an input that is missing, not a wrong command line."""
+    path = tmp_path / "recipients"
+    path.touch()
+    forbid(monkeypatch, path)
+    done = spooler("enqueue", "-f", "<>", "--recipients-file", path, expect=66)
+    assert "Permission denied" in done.err
+    done = spooler("queue", "list", "--config", path, expect=66)
+    assert "Permission denied" in done.err

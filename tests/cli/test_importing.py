@@ -10,9 +10,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from spooler.records import QueueFilter
+from tests.cli.running import forbid
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from spooler.spool.store import Store
     from tests.cli.running import Runner
@@ -108,3 +111,12 @@ def test_bar_on_a_terminal_only(spool_url: str, tmp_path: Path) -> None:
         os.close(ours)
     assert json.loads(done.stdout)["imported"] == 1
     assert b"importing" in drawn
+
+
+def test_file_that_may_not_be_read(spooler: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is named and cannot be read is said at once, exit code 66."""
+    path = tmp_path / "mbox"
+    path.touch()
+    forbid(monkeypatch, path)
+    done = spooler("import", path, expect=66)
+    assert done.err == f"spooler: {path} cannot be read: Permission denied (check its permissions)\n"

@@ -79,9 +79,25 @@ def test_bugs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     monkeypatch.delenv("SPOOLER_TRACEBACK", raising=False)
     assert run_raising(ZeroDivisionError("division\nby zero"), monkeypatch) == 70
     assert capsys.readouterr().err == (
-        "spooler: internal error: ZeroDivisionError: division by zero "
+        "spooler: internal error: ZeroDivisionError: division "
         "(please report; SPOOLER_TRACEBACK=1 shows where)\n"
     )
+
+
+def test_bugs_are_told_briefly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long text is cut off: it may hold what the program worked on."""
+    assert run_raising(ValueError("x" * 1000), monkeypatch) == 70
+    assert len(capsys.readouterr().err) < 300
+
+
+def test_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who closed standard output (`>&-`) gets the exit code only."""
+    monkeypatch.setattr(sys, "stdout", None)
+    code = main(["--help"])
+    stand_in = sys.stdout
+    assert code == 0
+    assert stand_in is not None
+    stand_in.close()
 
 
 def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

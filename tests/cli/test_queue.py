@@ -217,3 +217,20 @@ def test_trace_of_nobody(spooler: Runner) -> None:
     """An address or id of which nothing is known is an error that says how to ask."""
     assert "nothing is known of 'nobody@x'" in spooler("trace", "nobody@x", expect=66).err
     assert "is not in this spool" in spooler("trace", "0" * 13, expect=66).err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("queue", "list", "--to", "\udcff@x"),
+        ("queue", "list", "--sender", "\udcff@x"),
+        ("queue", "list", "--job", "\udcff"),
+        ("trace", "\udcff@x"),
+        ("init", "--spool", "sqlite:///\udcff.db"),
+        ("queue", "list", "--limit", "1000001"),
+    ],
+)
+def test_arguments_that_nothing_can_be_like(spooler: Runner, arguments: tuple[str, ...]) -> None:
+    """What is no UTF-8, or too large a number, is a usage error in one line."""
+    done = spooler(*arguments, expect=64)
+    assert done.err.count("\n") == 1

@@ -31,6 +31,14 @@ def test_durations(us: int, text: str) -> None:
     assert render.human_duration(us) == text
 
 
+@pytest.mark.parametrize("when", [2**63 - 1, -(2**63)])
+def test_times_that_no_calendar_has(when: int) -> None:
+    """They are shown as the nearest that there is."""
+    year = "9999-12-31" if when > 0 else "0001-01-01"
+    assert render.clock_time(when).startswith(year)
+    assert render.rfc3339(when).startswith(year)
+
+
 def test_moments() -> None:
     """Relative for people, exact in UTC for programs."""
     assert render.human_when(5 * SECOND, 0) == "in 5s"

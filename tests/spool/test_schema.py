@@ -262,6 +262,21 @@ def test_password_is_not_shown(url: str) -> None:
     assert str(parse_place(url)) == "postgresql://u:***@h/d"
 
 
+def test_password_among_the_options_is_not_shown() -> None:
+    """It is masked there too."""
+    shown = str(parse_place("postgresql://u@h/d?password=geheim&sslmode=require&sslpassword=geheim"))
+    assert "geheim" not in shown
+    assert "password=***" in shown
+    assert "sslmode=require" in shown
+
+
+@pytest.mark.parametrize("query", ["colour=red", "connect_timeout=soon"])
+def test_unknown_options_of_a_server(query: str) -> None:
+    """An option that the driver would choke on is a wrong URL."""
+    with pytest.raises(UsageError, match=r"option 'colour'|connect_timeout"):
+        parse_place(f"postgresql://u@h/d?{query}")
+
+
 def test_folder_in_the_way(tmp_path: Path) -> None:
     """A folder is no spool."""
     assert "is not a file" in refused(f"sqlite:///{tmp_path}").what

@@ -71,6 +71,7 @@ def test_small_things_of_addresses() -> None:
     assert needs_smtputf8("ä@b")
     assert not needs_smtputf8("a@b")
     assert show("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert show("a\u202eb\u2066c\u200f") == "a\\u202eb\\u2066c\\u200f"
     assert show("x" * 100, 10) == "x" * 9 + "…"
 
 
