@@ -1,8 +1,8 @@
 """Run a program and measure what it costs: wall time, processor time, peak memory.
 
-The peak is the high-water mark that Linux keeps for the memory of the process (VmHWM) and of those it started,
-each at its own worst moment, added up, looked at while it runs. Known limits: what is reached in the last moments before the end may be missed; where there is no /proc
-the kernel's maximum for the child is taken, which counts the parent at the time of the fork too.
+The peak is the high-water mark that Linux keeps for the memory of the process (VmHWM) and of those it
+started, each at its own worst moment, added up, looked at while it runs. Known limits: what is reached in
+the last moments before the end may be missed; where there is no /proc it cannot be told.
 """
 
 from __future__ import annotations
