@@ -18,7 +18,8 @@ given the body as FINAL, whose replies are counted when it comes to the head: on
 recipient (RFC 2033 section 4.2). With PIPELINING the first three are queued as one group; without,
 each command when the reply to the one before is read. A transaction that ends without end-of-data is
 followed by RSET, because a server may keep it open and take the next MAIL for a nested one (RFC 5321
-section 4.1.4), and the next one's recipients for this one's.
+section 4.1.4), and the next one's recipients for this one's. While others wait for their proof it is
+held until a read finds nothing: a server that takes it for content must not get it.
 
 Where trust allows it, chunks (RFC 3030) take the place of DATA, and nothing is waited for: the body is
 due at once (`body_due`), and many transactions are in flight, bounded by `depth` and `WINDOW`:
@@ -100,7 +101,7 @@ class Client(Listener):
     @property
     def can_begin(self) -> bool:
         """Whether `begin` is allowed now."""
-        if self.state is not State.READY or self._current is not None:
+        if self.state is not State.READY or self._current is not None or self._reset_held:
             return False
         if not self._open:
             return not self._fifo and not self._reader.pending

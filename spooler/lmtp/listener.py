@@ -42,6 +42,7 @@ class Listener:
         self._lines: deque[bytes] = deque()  # its commands that wait for replies, without PIPELINING
         self._body: DataBody | ChunkedBody | None = None  # while it is given
         self._marker: str | None = None  # what chunked transactions in flight rely on, whatever is learnt
+        self._reset_held = False  # RSET follows when silence shows that the refusal was one
         self._last_mode = Mode.LOCKSTEP
         self._outgoing = Outgoing()
         self._suspect = False  # a fault ended it: its last replies may be anybody's
@@ -61,7 +62,7 @@ class Listener:
 
     @property
     def awaiting_silence(self) -> bool:
-        """Whether the last transactions are complete and lack only `silence_confirmed`."""
+        """Whether the last transactions are complete and nothing goes on without `silence_confirmed`."""
         return self._open.complete > 0 and self._quiet()
 
     def receive(self, data: bytes) -> list[Event]:
@@ -92,6 +93,13 @@ class Listener:
 
     def silence_confirmed(self) -> list[Event]:
         """Take note that a read without waiting found nothing; does nothing unless `awaiting_silence`."""
+        if self._reset_held and self.awaiting_silence:
+            self._reset_held = False
+            self._reset(None)
+            return []
+        return self._prove_last()
+
+    def _prove_last(self) -> list[Event]:
         events: list[Event] = []
         if self.awaiting_silence:
             self._prove(events)
@@ -99,7 +107,7 @@ class Listener:
 
     def eof(self) -> list[Event]:
         """Take note that the server closed the stream; then ask `unfinished`."""
-        events = self.silence_confirmed()  # the end of the stream is the most thorough silence
+        events = self._prove_last()  # the end of the stream is the most thorough silence
         self._end()
         return events
 
@@ -265,7 +273,7 @@ class Listener:
             if slot.stage is Stage.FINAL:
                 self._fifo.popleft()
                 self._then_final(slot, reply, events)
-        events.extend(self.silence_confirmed())
+        events.extend(self._prove_last())
         self._farewell(None if slot is None else slot.stage, reply, events)
 
     def _farewell(self, stage: Stage | None, reply: Reply, events: list[Event]) -> None:
@@ -283,11 +291,18 @@ class Listener:
     def _give_up(self, transaction: Transaction) -> None:
         """It ends without end-of-data."""
         self._drop(transaction)
-        self._reset(transaction if transaction.mode is Mode.CHUNKED and not transaction.alone else None)
+        if transaction.mode is Mode.CHUNKED:
+            self._reset(None if transaction.alone else transaction)
+        elif self._open.complete:
+            # Were these replies surplus ones of those that wait for their proof, then a 354 would still
+            # come, and what is sent now would be content. If so, it can be read already.
+            self._reset_held = True
+        else:
+            self._reset(None)
         self._finish_given_up(transaction)
 
     def _finish_given_up(self, transaction: Transaction) -> None:
-        if self._fifo[0].stage is not Stage.BODY:  # chunks were under way
+        if not self._fifo or self._fifo[0].stage is not Stage.BODY:  # else chunks are under way
             self._open.finish(transaction)
 
     def _reset(self, transaction: Transaction | None) -> None:

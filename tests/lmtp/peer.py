@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from spooler.lmtp.client import Client
 from spooler.lmtp.events import Event, Finished, GoAhead, Greeting, Ready
 from spooler.lmtp.transaction import Recipient, Transaction
-from spooler.lmtp.trust import Trust
+from spooler.lmtp.trust import Mode, Trust
 
 if TYPE_CHECKING:
     from spooler.reply import Reply, Stage
 
 HELLO = ("250-host", "250-PIPELINING", "250-ENHANCEDSTATUSCODES", "250-8BITMIME", "250-DSN", "250 SIZE")
+CHUNKING_HELLO = ("250-host", "250-PIPELINING", "250-ENHANCEDSTATUSCODES", "250 CHUNKING")
 LOCKSTEP_HELLO = ("250-host", "250 8BITMIME")
 BODY = b"Subject: x\r\n\r\n.dot\r\n"
 
@@ -40,7 +41,8 @@ def told(transaction: Transaction) -> str:
     else:
         worth = "uncertain" if transaction.uncertain else "safe"
         worth += " envelope?" * transaction.envelope_provisional
-        worth += " final?" * (transaction.final_provisional and transaction.uncertain)
+        any_final = any(transaction.final) or transaction.mode is not Mode.CHUNKED
+        worth += " final?" * (transaction.final_provisional and transaction.uncertain and any_final)
     return " / ".join(parts) + f": {worth}"
 
 
@@ -68,9 +70,11 @@ class Peer:
     def hear(self) -> bytes:
         """All that the client sends now."""
         self.go_on()
-        data = self.client.data_to_send()
-        self.client.sent(len(data))
-        return data
+        heard = b""
+        while data := self.client.data_to_send():
+            self.client.sent(len(data))
+            heard += data
+        return heard
 
     def say(self, *lines: str) -> list[Event]:
         """Say lines in one block, or `chop` octets at a time; the client's caller reacts."""
@@ -113,9 +117,12 @@ class Peer:
         return events
 
     def go_on(self) -> None:
-        """Begin what may begin."""
+        """Begin what may begin, with its body where that is due at once."""
         while self.todo and self.client.can_begin:
             self.client.begin(self.todo.pop(0))
+            if self.client.body_due is not None:
+                self.client.body(BODY)
+                self.client.end_body()
 
     def told(self) -> list[str]:
         """What became of the finished, then of the unfinished."""
@@ -141,4 +148,16 @@ def trusted(*, several: bool = True, marker: str | None = "2.1.0") -> Trust:
     peer.silence()
     assert trust.may_overlap(len(addresses))
     assert trust.marker == marker
+    return trust
+
+
+def chunked(*, several: bool = True, rset: str = "250 2.0.0 reset") -> Trust:
+    """A destination whose BDAT is past its probation too."""
+    trust = trusted(several=several)
+    addresses = ["b@x", "c@x"] if several else ["b@x"]
+    peer = Peer(envelope(*addresses), trust=trust, hello=CHUNKING_HELLO).greet()
+    assert peer.hear().startswith(b"RSET\r\nMAIL FROM:<a@x>\r\n")
+    peer.say(rset, "250 2.1.0", *["250 2.1.5"] * len(addresses), *["250 2.0.0 saved"] * len(addresses))
+    peer.silence()
+    assert trust.may_overlap(len(addresses), Mode.CHUNKED)
     return trust

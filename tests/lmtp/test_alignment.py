@@ -169,6 +169,9 @@ def test_proof_is_carried_forward_over_a_refused_transaction(refusal: str, plain
     }[refusal]
     peer.say(says["final"], *answers)
     assert len(peer.finished) == (0 if plain or refusal == "mail" else 1)
+    if not peer.finished:
+        assert peer.hear() == b""
+        assert peer.silence() == []
     assert peer.hear().startswith(b"RSET\r\nMAIL FROM:")
     events = peer.say(says["rset"], says["mail"], says["rcpt"], says["go"])
     assert [type(event) for event in events[-2:]] == [Finished, GoAhead]
@@ -179,11 +182,29 @@ def test_proof_is_carried_forward_over_a_refused_transaction(refusal: str, plain
     ]
 
 
+@pytest.mark.parametrize("ends", ["", "eof", "421"])
+def test_surplus_that_looks_like_a_refusal(ends: str) -> None:
+    """Nothing follows a refusal behind unproven replies before a read found nothing: there may be a 354."""
+    peer = overlapped(1, 1, 1, plain=True)
+    peer.say("250 final", "250 more", "552 more", "552 more")
+    assert peer.hear() == b""
+    if ends == "eof":
+        peer.react(peer.client.eof())
+    elif ends == "421":
+        peer.say("421 closing")
+    else:
+        with pytest.raises(RemoteProtocolError, match="nothing was due"):
+            peer.say("250 mail", "250 rcpt", "354 go")
+    assert peer.client.data_to_send() == b""
+    assert len(peer.finished) == (2 if ends else 0)
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_carried_proof_at_the_end_of_a_burst(lost: bool) -> None:
     """Refused last, all of it is proven by the reply to RSET and silence, or not at all."""
     peer = overlapped(1, 1, plain=True)
     peer.say("250 final", "451 later", "503 no MAIL", "503 no MAIL")
+    peer.silence()
     peer.hear()
     assert peer.due() is Stage.RSET
     if lost:
@@ -207,6 +228,7 @@ def test_carried_proof_is_bounded() -> None:
     while not peer.client.awaiting_silence:
         rounds += 1
         peer.say("451 4.3.0 later", "503 5.5.1 no MAIL", "503 5.5.1 no MAIL")
+        assert peer.silence() == []
         peer.hear()
         peer.say(CODES["rset"])
     assert rounds == MAX_CARRIED - 1

@@ -26,6 +26,7 @@ def flavours(faults: list[str]) -> st.SearchStrategy[Flavour]:
 SIZES = st.lists(st.sampled_from([1, 1, 2, 3, 9]), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(random=st.randoms(use_true_random=False), flavour=flavours([""]), sizes=SIZES)
 def test_sound_server(random: Random, flavour: Flavour, sizes: list[int]) -> None:
     """Every transaction is proven in one session, and every reply is the one that was meant."""
@@ -47,7 +48,7 @@ def test_sound_server(random: Random, flavour: Flavour, sizes: list[int]) -> Non
                 assert recipient.address in rcpt.text  # its own, by the address in it
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(random=st.randoms(use_true_random=False), flavour=flavours(FAULTS), sizes=SIZES)
 def test_server_that_cannot_count(random: Random, flavour: Flavour, sizes: list[int]) -> None:
     """Nothing is believed that is not true: no false success, no false failure, nothing lost from sight."""
@@ -56,7 +57,7 @@ def test_server_that_cannot_count(random: Random, flavour: Flavour, sizes: list[
     check(run, len(sizes))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     random=st.randoms(use_true_random=False),
     flavour=flavours(["", *FAULTS]),

@@ -17,8 +17,9 @@ from spooler.net.session import Session
 from spooler.net.transport import SocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+CHUNKING_HELLO = b"250-peer\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n"
 HELLO = b"250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
 
 
@@ -26,18 +27,18 @@ class Peer:
     """The server's end."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
+        self.stream = stream
         self.seen = b""
 
     async def say(self, data: bytes) -> None:
         """Send bytes."""
-        await self._stream.send_all(data)
+        await self.stream.send_all(data)
 
     async def hear(self, ending: bytes) -> bytes:
         """Read until what was read ends so; return it."""
         heard = b""
         while not heard.endswith(ending):
-            data = await self._stream.receive_some()
+            data = await self.stream.receive_some()
             if not data:
                 raise AssertionError(f"the client hung up after {heard!r}")
             heard += data
@@ -47,13 +48,13 @@ class Peer:
     async def rest(self) -> bytes:
         """Read until the client hangs up."""
         heard = b""
-        while data := await self._stream.receive_some():
+        while data := await self.stream.receive_some():
             heard += data
         return heard
 
     async def hang_up(self) -> None:
         """Close."""
-        await self._stream.aclose()
+        await self.stream.aclose()
 
     async def greet(self, hello: bytes = HELLO) -> None:
         """Greet and answer LHLO."""
@@ -65,7 +66,12 @@ class Peer:
 class Script:
     """A source with a list of transactions; keeps what was finished."""
 
-    def __init__(self, *contents: bytes | list[bytes], recipients: int = 1, may_end: bool = True) -> None:
+    def __init__(
+        self,
+        *contents: bytes | list[bytes],
+        recipients: int = 1,
+        may_end: bool | Callable[[], bool] = True,
+    ) -> None:
         self._contents = contents
         self._next = 0
         self._recipients = recipients
@@ -92,7 +98,7 @@ class Script:
 
     def may_end(self) -> bool:
         """See Source."""
-        return self._may_end
+        return self._may_end if isinstance(self._may_end, bool) else self._may_end()
 
     def finished(self, transaction: Transaction) -> None:
         """See Source."""
@@ -105,7 +111,9 @@ class Script:
 
 
 @asynccontextmanager
-async def connected(*, buffer: int | None = None) -> AsyncIterator[tuple[Session, Peer]]:
+async def connected(
+    *, buffer: int | None = None, trust: Trust | None = None
+) -> AsyncIterator[tuple[Session, Peer]]:
     """Give both ends of a connection; `buffer` in bytes makes the kernel's small."""
     ours, theirs = socket.socketpair()
     if buffer is not None:
@@ -114,7 +122,7 @@ async def connected(*, buffer: int | None = None) -> AsyncIterator[tuple[Session
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     session = Session(
         transport=SocketTransport(ours),
-        client=Client(trust=Trust()),
+        client=Client(trust=trust or Trust()),
         destination=UnixDestination("/peer"),
         timeouts=Timeouts(),
     )
