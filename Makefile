@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format bench lock clean
+.PHONY: help demo test lint format bench bench-quick bench-memory bench-backlog lock clean
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spooler needs Python 3.11 or newer; say make PYTHON=python3.11")'
@@ -32,8 +32,18 @@ format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## measure; results are printed and written to bench/results/
-	$(BIN)/python -m bench
+bench: $(STAMP) ## measure all, half an hour; results go to bench/results/ and into README
+	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench --results bench/results
+
+bench-quick: $(STAMP) ## measure what tells most, a few minutes; results are only printed
+	$(BIN)/python -m bench --size quick --rounds 2
+
+bench-memory: $(STAMP) ## measure the memory of workers alone
+	$(BIN)/python -m bench.memory
+
+bench-backlog: $(STAMP) ## measure claims from up to 5 M recipients, half an hour and 20 GB of disk
+	$(BIN)/python -m bench.claiming
 
 lock: ## renew the locks (needs uv)
 	uv pip compile pyproject.toml --universal --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.lock

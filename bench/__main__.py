@@ -1,76 +1,83 @@
-"""`python -m bench`: drain prepared spools with the real command and print what it took.
+"""`python -m bench`: who drains faster, side by side; prints the report and writes it to bench/results/.
 
-Logs are on (into a file), commits are durable, everything else is as by default. Each run is checked: every
-recipient delivered once by the ledger, and as many transactions counted by the target as were due.
+Each run is checked: a case whose recipients were not all delivered exactly once has no figure, and ends the
+bench with exit code 1 when the others are through.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import draining, report
-from bench.cases import SPOOLS, first
+from bench import cases, readme, report
 from bench.machine import describe
-from bench.places import choose_target
-from spooler.errors import SpoolerError
-from tests.servers.process import ServerError
+from bench.places import Spools, stay_on_disk
+from bench.rounds import check, play, reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_RESULTS = Path(__file__).with_name("results")
+    from bench.figures import Figures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the cases, print and write the results; return an exit code."""
-    asked = _options().parse_args(argv)
-    spools = SPOOLS if asked.spool == "both" else (asked.spool,)
-    target = choose_target(asked.target)
-    rows = []
-    try:
-        for case in first(spools=spools, target=target, tiny=asked.tiny, messages=asked.messages):
-            print(f"{case.name} from {case.spool} into {case.target} …", file=sys.stderr, flush=True)
-            rounds = [draining.run(case) for _ in range(asked.rounds)]
-            rows.append(sorted(rounds, key=lambda row: row.drain)[len(rounds) // 2])
-    except (SpoolerError, ServerError, draining.BenchError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, SpoolerError) else 1
-    table = report.drains(rows)
-    print(table)
+    parser = _options()
+    asked = parser.parse_args(argv)
+    chosen = {"full": cases.full, "quick": cases.quick, "tiny": cases.tiny}[asked.size]()
+    unknown = set(asked.only or ()) - {case.name for case in chosen}
+    if unknown:
+        parser.error(f"no such case: {', '.join(sorted(unknown))} (there are {_names(chosen)})")
+    if asked.only:
+        chosen = [case for case in chosen if case.name in asked.only]
+    kept = measure(chosen, rounds=asked.rounds)
+    print(report.document(kept))
     if asked.results:
-        report.write(
-            asked.results,
-            "first",
-            title="First figures",
-            text=f"A spool of 4 KB messages is drained by one worker into {_NAMES[target]} on loopback: logs "
-            "on, commits durable, defaults otherwise; spool, worker and target share the machine. The time "
-            "of a drain is from the worker's start until everything is settled; each line is the round with "
-            f"the median time of {asked.rounds}.\n\n{table}",
-            facts=describe(),
-            data=[row.as_json() for row in rows],
-        )
-    return 0
+        report.write(kept, asked.results)
+        if asked.results.resolve() == report.RESULTS:
+            readme.renew()
+    return 1 if any(one.failed for case in kept.cases for one in case.entrants) else 0
 
 
-_NAMES = {"smtp-sink": "`smtp-sink -L` of Postfix", "sink": "`spooler sink`"}
+def measure(chosen: Sequence[cases.Case], *, rounds: int) -> Figures:
+    """Run cases, verify what spooler did, and compare."""
+    stay_on_disk()
+    before = {"load of the machine before": f"{os.getloadavg()[0]:.1f}"}
+    with Spools() as spools:
+        results = [play(case, spools, rounds=rounds, say=_say) for case in chosen]
+        check(results, spools, say=_say)
+    goals = [reach(goal, results) for goal in cases.GOALS if any(goal.case == c.name for c in chosen)]
+    return report.figures(results, goals, rounds=rounds, facts=describe() | before)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _names(chosen: Sequence[cases.Case]) -> str:
+    return ", ".join(case.name for case in chosen)
 
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--messages", type=int, metavar="N", help="one-recipient messages (default 20000)")
-    parser.add_argument("--tiny", action="store_true", help="a few messages a case: does it still run?")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the median counts (default 3)")
-    parser.add_argument("--spool", choices=(*SPOOLS, "both"), default="both")
-    parser.add_argument("--target", choices=("auto", "smtp-sink", "sink"), default="auto")
+    parser.add_argument(
+        "--size", choices=("full", "quick", "tiny"), default="full", help="tiny: does it still run?"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=readme.ROUNDS, metavar="N", help="turns of each (default 3)"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), metavar="CASE,…", help=f"of {_names(cases.CASES)}"
+    )
     parser.add_argument(
         "--results",
         type=lambda text: Path(text) if text else None,
-        default=_RESULTS,
+        default=None,
         metavar="DIR",
-        help='where the tables go; "" writes none',
+        help="where the report, its figures and its plots go; default: they are only printed",
     )
     return parser
 

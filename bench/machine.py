@@ -7,12 +7,18 @@ import platform
 import re
 import sqlite3
 import subprocess
+import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
+from bench.places import file_system
+from tests.servers.cyrus import version as cyrus_version
 from tests.servers.postgres import binaries
 from tests.servers.process import ServerError, find
 
+_FSYNCS = 50
 _LIBRARIES = ("trio", "sqlalchemy", "psycopg", "msgspec", "structlog")
 
 
@@ -28,8 +34,15 @@ def describe() -> dict[str, str]:
         "spooler": version("spooler"),
         **{name: version(name) for name in _LIBRARIES},
     }
-    servers = {"postgres": _postgres(), "postfix": _postfix()}
-    return facts | {name: found for name, found in servers.items() if found}
+    found = {
+        "postgres": _postgres(),
+        "postfix": _postfix(),
+        "dovecot": _dovecot(),
+        "cyrus": cyrus_version(),
+        "file system": file_system(Path(tempfile.gettempdir())),
+        "a write of 4 KB with fsync": f"{_fsync() * 1000:.2f} ms",
+    }
+    return facts | {name: fact for name, fact in found.items() if fact}
 
 
 def _processor() -> str:
@@ -42,6 +55,23 @@ def _processor() -> str:
 
 def _memory() -> str:
     return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / (1 << 30):.0f} GiB"
+
+
+def _fsync() -> float:
+    """Return the median time of an appended and synchronised 4 KB, seconds."""
+    times = []
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _ in range(_FSYNCS):
+            start = time.perf_counter()
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def _dovecot() -> str:
+    program = find("dovecot")
+    return _printed(program, "--version").partition(" ")[0] if program else ""
 
 
 def _postfix() -> str:

@@ -1,8 +1,9 @@
 """Run a program and measure what it costs: wall time, processor time, peak memory.
 
-The peak is the high-water mark that Linux keeps for the memory of the process (VmHWM) and of those it
-started, each at its own worst moment, added up, looked at while it runs. Known limits: what is reached in
-the last moments before the end may be missed; where there is no /proc it cannot be told.
+The peak is the high-water mark that Linux keeps for a process's own memory (VmHWM), looked at while it
+runs, and summed over the processes that it starts. Known limits: what is reached in the last moments before
+the end may be missed; where there is no /proc the kernel's maximum for the child is taken, which counts the
+parent at the time of the fork too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.servers.process import ServerError, children, stop, tail
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _LOOK_EVERY = 0.05  # seconds
+_LOOK_FOR_CHILDREN_EVERY = 0.5  # seconds: where the kernel keeps no lists, all processes are asked
+_LIMIT = 1800.0  # seconds
 _KIB = 1024
 _HIGH_WATER = re.compile(rb"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _RESIDENT = re.compile(rb"^VmRSS:\s+(\d+) kB", re.MULTILINE)
@@ -43,30 +48,50 @@ class Cost:
         return self.user + self.system
 
 
-def resident(pid: int) -> int:
-    """Return the memory that a process and those it started hold now, bytes; 0 where it cannot be told."""
-    return sum(_status(member, _RESIDENT) for member in _family(pid))
+class Family:
+    """A process and those that it started: their memory together, bytes.
 
+    What several of them share (a library's code) is counted for each.
+    """
 
-def high_water(pid: int) -> int:
-    """Return the most memory that they held so far, each for itself, bytes; 0 where it cannot be told."""
-    return sum(_status(member, _HIGH_WATER) for member in _family(pid))
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._peaks: dict[int, int] = {}
+        self._looked = 0.0
 
+    def look(self) -> None:
+        """Note how much memory each of them held at most so far."""
+        for pid in self._members():
+            self._peaks[pid] = max(self._peaks.get(pid, 0), _status(pid, _HIGH_WATER))
 
-def _family(pid: int) -> list[int]:
-    """Return a process and all that it started, in turn, as far as they live."""
-    family = [pid]
-    for member in family:
-        try:
-            text = Path(f"/proc/{member}/task/{member}/children").read_text(encoding="ascii")
-        except OSError:
-            continue
-        family += map(int, text.split())
-    return family
+    @property
+    def peak(self) -> int:
+        """The sum of the most that each of them held."""
+        return sum(self._peaks.values())
+
+    def resident(self) -> int:
+        """What they hold now; 0 where it cannot be told."""
+        return sum(_status(pid, _RESIDENT) for pid in self._members())
+
+    def _members(self) -> list[int]:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_FOR_CHILDREN_EVERY:
+            return [self._pid, *(pid for pid in self._peaks if pid != self._pid)]
+        self._looked = now
+        found, new = [], [self._pid]
+        while new:
+            found += new
+            new = [child for pid in new for child in children(pid)]
+        for pid in found:
+            self._peaks.setdefault(pid, 0)
+        return found
 
 
 def measure(argv: Sequence[object], *, folder: Path, env: Mapping[str, str]) -> Cost:
-    """Run `argv` in `folder` to its end; its output goes to files there and is returned."""
+    """Run `argv` in `folder` to its end; its output goes to files there and is returned.
+
+    Raises ServerError if it does not end within half an hour.
+    """
     stdout, stderr = folder / "stdout", folder / "stderr"
     with stdout.open("wb") as out, stderr.open("wb") as err:
         start = time.perf_counter()
@@ -78,14 +103,18 @@ def measure(argv: Sequence[object], *, folder: Path, env: Mapping[str, str]) -> 
             stdout=out,
             stderr=err,
         )
-        peak = 0
+        family = Family(process.pid)
         while True:
             # the process is ours alone to wait for, or its usage would be lost with its status
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            peak = max(peak, high_water(process.pid))
-            time.sleep(_LOOK_EVERY if time.perf_counter() - start > 1 else _LOOK_EVERY / 10)
+            took = time.perf_counter() - start
+            if took > _LIMIT:
+                stop(process)
+                raise ServerError(f"{argv!r} does not end: {tail(stderr)}")
+            family.look()
+            time.sleep(_LOOK_EVERY if took > 1 else _LOOK_EVERY / 10)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
     return Cost(
@@ -93,7 +122,7 @@ def measure(argv: Sequence[object], *, folder: Path, env: Mapping[str, str]) -> 
         wall=wall,
         user=usage.ru_utime,
         system=usage.ru_stime,
-        peak=peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else _KIB),
+        peak=family.peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else _KIB),
         stdout=stdout.read_bytes(),
         stderr=stderr.read_bytes(),
     )

@@ -11,16 +11,21 @@ import grp
 import os
 import pwd
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.servers.process import folder, free_port, greets_on_port, running
+from tests.servers.process import ServerError, find, folder, free_port, greets_on_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _TEMPLATE = Path(__file__).with_name("dovecot.conf")
+_STORING = {
+    False: {"FORMAT": "maildir", "FSYNC": "never"},
+    True: {"FORMAT": "mdbox", "FSYNC": "optimized"},  # Dovecot's own default
+}
 # What Dovecot puts in front of each mail it stores: Return-Path, Delivered-To (where there was more than
 # one recipient or it is configured so) and one Received with its folded lines.
 _ADDED = re.compile(
@@ -67,14 +72,30 @@ class Dovecot:
             found.append(raw[added.end() :])
         return found
 
+    def count(self) -> int:
+        """Return how many mails the inboxes of all users hold together."""
+        doveadm = find("doveadm")
+        if doveadm is None:
+            raise ServerError("doveadm is not installed (Debian: dovecot-core)")
+        argv = [doveadm, "-c", str(self.root / "dovecot.conf"), "-f", "tab"]
+        argv += ["mailbox", "status", "-A", "messages", "INBOX"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ServerError(f"doveadm ended with {done.returncode}: {done.stderr}")
+        return sum(int(line.rpartition("\t")[2]) for line in done.stdout.splitlines()[1:])
+
 
 def _quota(full: bool) -> str:
     return "userdb_quota_rule=*:bytes=1" if full else ""
 
 
 @contextlib.contextmanager
-def dovecot(program: str, *, users: Iterable[str] = ()) -> Iterator[Dovecot]:
-    """Run a server for the block, with empty mailboxes for `users`."""
+def dovecot(program: str, *, users: Iterable[str] = (), like_production: bool = False) -> Iterator[Dovecot]:
+    """Run a server for the block, with empty mailboxes for `users`.
+
+    `like_production`: mails are kept as mdbox and written through to the disk. Else each is a file that is
+    read back byte for byte, and nothing waits for the disk: what is tested then is the client.
+    """
     with folder() as root:
         port = free_port()
         server = Dovecot(port=port, socket=root / "lmtp.sock", root=root)
@@ -84,7 +105,8 @@ def dovecot(program: str, *, users: Iterable[str] = ()) -> Iterator[Dovecot]:
         if os.geteuid() == 0:
             os.chown(root / "mail", int(identity["UID"]), int(identity["GID"]))
         config = root / "dovecot.conf"
-        config.write_text(_fill(_TEMPLATE.read_text(), {"DIR": str(root), "PORT": str(port), **identity}))
+        values = {"DIR": str(root), "PORT": str(port), **_STORING[like_production], **identity}
+        config.write_text(_fill(_TEMPLATE.read_text(), values))
         argv = [program, "-F", "-c", str(config)]
         with running(argv, ready=lambda: greets_on_port(port), log=root / "log"):
             yield server

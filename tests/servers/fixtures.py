@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.servers.cyrus import hindrance as cyrus_hindrance
 from tests.servers.dovecot import Dovecot, dovecot
+from tests.servers.postfix import hindrance as postfix_hindrance
 from tests.servers.process import find
 from tests.servers.smtp_sink import SmtpSink, smtp_sink
 
@@ -55,6 +57,28 @@ def dovecot_program() -> str:
 def smtp_sink_program() -> str:
     """Path of Postfix's smtp-sink."""
     return require("smtp-sink", "postfix")
+
+
+@pytest.fixture(scope="session")
+def postfix_runs() -> None:
+    """Postfix can be started."""
+    require("postfix", "postfix")
+    _root_for("Postfix", postfix_hindrance())
+
+
+@pytest.fixture(scope="session")
+def cyrus_runs() -> None:
+    """Cyrus can be started."""
+    if not Path("/usr/lib/cyrus/bin/lmtpd").exists():
+        missing("Cyrus", "install cyrus-imapd (Debian's name)")
+    _root_for("Cyrus", cyrus_hindrance())
+
+
+def _root_for(server: str, why: str | None) -> None:
+    """Skip where only root is wanting, in CI too: who runs the tests is no server that could be installed."""
+    if why is not None and os.geteuid() != 0:
+        pytest.skip(why)
+    assert why is None, f"{server} is there, but: {why}"
 
 
 @pytest.fixture

@@ -64,7 +64,11 @@ class Postgres:
         name = url.removeprefix(f"postgresql://{_USER}@/").partition("?")[0]
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def execute(self, statement: sql.Composed) -> None:
+    def checkpoint(self) -> None:
+        """Write everything to the disk now, and not while something is measured."""
+        self.execute(sql.SQL("CHECKPOINT"))
+
+    def execute(self, statement: sql.SQL | sql.Composed) -> None:
         """Run a statement as the server's owner."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
             conn.execute(statement)

@@ -132,3 +132,34 @@ def _wait_until(process: subprocess.Popen[bytes], ready: Callable[[], bool], log
 def tail(log: Path, size: int = 2000) -> str:
     """Return the end of a log, for an error."""
     return log.read_bytes()[-size:].decode("utf-8", "replace") if log.exists() else ""
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` started and that still run; none where there is no /proc."""
+    lists = list(Path(f"/proc/{pid}/task").glob("*/children"))
+    if not lists:
+        return _children_by_search(pid)
+    found: list[int] = []
+    for each in lists:
+        with contextlib.suppress(OSError):  # the thread has just ended
+            found += map(int, each.read_text().split())
+    return found
+
+
+def _children_by_search(pid: int) -> list[int]:
+    """The same, where the kernel keeps no lists: every process of the machine is asked for its parent."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            # behind the name, which may hold anything: its state, then its parent
+            if int(stat.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def program_of(pid: int) -> str:
+    """Return the name of the program that a process runs, "" where it cannot be told."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.cyrus import cyrus
+from tests.servers.dovecot import dovecot
 from tests.servers.fixtures import require
 from tests.servers.own_sink import own_sink
+from tests.servers.postfix import postfix
 from tests.servers.process import ServerError, find, greets_on_socket, running
+from tests.servers.smtp_sink import smtp_sink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +55,37 @@ def test_smtp_sink_dumps_what_it_received(dumping_sink: SmtpSink) -> None:
     assert dumped.sender == "s@origin.test"
     assert dumped.recipients == ("a@store.test", "b@store.test")
     assert dumped.data == _HARD.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.postfix
+def test_postfix_keeps_what_is_put_off_and_then_delivers_all(
+    postfix_runs: None, smtp_sink_program: str
+) -> None:
+    """Its queue is filled without a delivery, and drained to the last recipient, into one LMTP server."""
+    with smtp_sink(smtp_sink_program, count=True) as sink, postfix(target=sink.port) as queue:
+        queue.fill(messages=5, recipients=3, size=2000)
+        assert (sink.messages(), queue.sent()) == (0, 0)
+        assert queue.drain() > 0
+        assert (sink.messages(), queue.sent()) == (5, 15)
+
+
+@pytest.mark.cyrus
+def test_cyrus_makes_mailboxes_and_counts_their_mails(cyrus_runs: None) -> None:
+    """A first mail makes its mailbox; each recipient has a copy."""
+    with cyrus() as server:
+        assert server.count() == 0
+        assert _send(server.port, ["a@store.test", "b@store.test"], b"Subject: x\r\n\r\n\r\n") == [250] * 4
+        assert server.count() == 2
+
+
+@pytest.mark.dovecot
+def test_dovecot_counts_the_mails_of_a_store_as_in_production(dovecot_program: str) -> None:
+    """Mails in mdbox are counted over all mailboxes."""
+    users = ["a@store.test", "b@store.test"]
+    with dovecot(dovecot_program, users=users, like_production=True) as server:
+        assert server.count() == 0
+        assert _send(server.port, users, _HARD) == [250] * 4
+        assert server.count() == 2
 
 
 def test_our_sink_records_final_replies() -> None:
