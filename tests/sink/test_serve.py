@@ -415,3 +415,58 @@ def test_port_0_is_for_listening_only() -> None:
     for text in ("inet:127.0.0.1:00", "inet:a:b:0", "inet::0", "0"):
         with pytest.raises(UsageError):
             parse_listen(text)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_whole_transactions_in_chunks_are_answered_by_one_write(*, silent: bool) -> None:
+    """BDAT back to back in one block: each is delivered as it is; a last chunk for nobody as asked."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    one = b"MAIL FROM:<s@x>\r\nRCPT TO:<%b>\r\nBDAT 3\r\n.\r\nBDAT 5 LAST\r\n.\r\n.\nRSET\r\n"
+    async with (
+        sinking(at_rcpt=(Rule("bad*", REFUSE),), silent_for_nobody=silent) as sink,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(converse, sink, theirs)
+        client = Client(ours)
+        await client.reply()
+        await client.say("LHLO c")
+        client.blocks.clear()
+        await client.send(one % b"a@x" + one % b"bad@x" + one % b"b@x")
+        taken = ["250 2.0.0 3 octets taken", "250 2.0.0 delivered", "250 2.0.0 reset"]
+        refused = ["503 5.5.1 no valid recipients"] * (1 if silent else 2)
+        accepted = ["250 2.1.0 sender ok", "250 2.1.5 recipient ok"]
+        assert await client.replies(13 + len(refused)) == [
+            *(*accepted, *taken),
+            *(accepted[0], "550 5.1.1 no such user", *refused, taken[2]),
+            *(*accepted, *taken),
+        ]
+        assert len(client.blocks) == 1
+        await ours.aclose()
+    assert (sink.counters.delivered, sink.counters.bytes, sink.counters.refused) == (2, 16, 1)
+
+
+async def test_chunks_that_are_given_up_leave_nothing(tmp_path: Path) -> None:
+    """RSET, a new hello or the end of the connection between chunks: what came is dropped."""
+    options = SinkOptions(maildir=tmp_path)
+    chunk = b"MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3\r\nabc"
+    async with sinking(options=options) as sink, await Client.hello(sink.bound[0]) as client:
+        await client.send(chunk + b"RSET\r\n" + chunk + b"LHLO c\r\n" + chunk + b"BDAT 3 LAST\r\ndef")
+        await client.replies(3 + 1 + 3 + 1 + 3)
+        assert await client.replies(1) == ["250 2.0.0 delivered"]
+        await client.send(chunk)
+        await client.replies(3)
+    assert _mails(tmp_path) == [b"abcdef"]
+
+
+def _mails(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.rglob("new/*")]
+
+
+@pytest.mark.parametrize("at", [DropAt.DATA, DropAt.BODY, DropAt.BEFORE_DOT, DropAt.AFTER_DOT])
+async def test_the_connection_is_dropped_in_chunks(at: DropAt) -> None:
+    """As behind DATA: at the first chunk, in its octets, before the end or behind it."""
+    async with sinking(drops=(Drop(at),)) as sink, await Client.hello(sink.bound[0]) as client:
+        await client.send(b"MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3\r\nabcBDAT 0 LAST\r\n")
+        answered = 3 if at in (DropAt.BEFORE_DOT, DropAt.AFTER_DOT) else 2
+        assert [bool(reply) for reply in await client.replies(4)] == [i < answered for i in range(4)]
+    assert sink.counters.delivered == (at is DropAt.AFTER_DOT)
