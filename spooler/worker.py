@@ -1,6 +1,7 @@
 """One worker: the nursery tree, how it starts, and how it stops.
 
-    worker ─┬─ heartbeat     (until the very end: leases live as long as it beats)
+    worker ─┬─ poller        (wakes the sessions that have something to read)
+            ├─ heartbeat     (until the very end: leases live as long as it beats)
             ├─ settler       (until everything is settled)
             ├─ housekeeping
             └─ delivery ─┬─ claimer
@@ -104,6 +105,7 @@ class WorkerRun:
             )
         chores = Housekeeping(ground=ground, retention=self._config.worker.retention.us)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.poller.run)
             nursery.start_soon(heartbeat.run)
             nursery.start_soon(settler.run)
             nursery.start_soon(chores.run)
@@ -112,9 +114,10 @@ class WorkerRun:
                 nursery.start_soon(claimer.listen)
             await self._deliver(worker, claimer, [Crew(lane, gear) for lane in self._lanes.values()])
             settled = await self._finish(settler)
+            async with trio.open_nursery() as leaving:
+                for session in pool.expire(now=trio.current_time(), idle=0.0):
+                    leaving.start_soon(session.quit)
             nursery.cancel_scope.cancel()
-        for session in pool.expire(now=trio.current_time(), idle=0.0):
-            await session.quit()
         if settled and not heartbeat.fenced:
             try:
                 await self._spool.unregister(worker, now=self._clock())

@@ -164,6 +164,7 @@ class Crew:
                         trust=target.trust,
                         lhlo=gear.lhlo,
                         timeouts=route.timeouts,
+                        poller=gear.pool.poller,
                     )
                 except ConnectError as error:
                     target.health.failed(trio.current_time(), gear.ground.rng)

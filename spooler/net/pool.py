@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from spooler.lmtp.trust import Trust
+from spooler.net.poller import Poller
 from spooler.policy.health import Health
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Pool:
     """All targets of a worker, with an idle deque each."""
 
     def __init__(self) -> None:
+        self.poller = Poller()
+        """Waits for all sessions; its task must run while any is used."""
         self._targets: dict[Destination, Target] = {}
 
     def __repr__(self) -> str:

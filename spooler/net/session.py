@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spooler.destination import Destination
     from spooler.lmtp.transaction import Transaction
     from spooler.lmtp.trust import Trust
+    from spooler.net.poller import Poller
 
 
 _NO_LEAVE = "this worker may not send end-of-data now"
@@ -148,7 +149,8 @@ class Session:
     async def _run(self, source: Source) -> None:
         client = self._client
         while True:
-            await self._fill(source)
+            while (streamed := self._fill(source)) is not None:
+                await self._stream(*streamed, source)
             await self._flush()
             if not self._events:
                 if client.next_stage is not None:
@@ -164,27 +166,34 @@ class Session:
                     case ServerClosing(reply=reply):
                         raise SessionLostError(f"the server closes the connection: {reply}", Stage.CONNECT)
 
-    async def _fill(self, source: Source) -> None:
-        """Queue all bodies that are due and all transactions that may begin."""
+    def _fill(self, source: Source) -> tuple[Transaction, AsyncGenerator[bytes, None]] | None:
+        """Queue all bodies that are due and all transactions that may begin.
+
+        Stops at a content that comes in pieces, and returns it with its transaction.
+        """
         client = self._client
         while True:
             due = client.body_due
             if due is not None:
-                await self._send_content(due, source)
+                content = source.content(due)
+                if not isinstance(content, bytes):
+                    return due, content
+                client.body(content)
+                self._end_body(source)
                 continue
             transaction = source.next(self) if client.can_begin else None
             if transaction is None:
-                return
+                return None
             client.begin(transaction)
 
     async def quit(self) -> None:
         """Say QUIT where that is still possible, and close; never raises but when cancelled."""
         try:
             if self._client.idle:
-                with trio.move_on_after(self._timeouts.quit):
+                with trio.move_on_after(self._timeouts.quit) as scope:
                     self._client.quit()
                     await self._flush()
-                    await self._transport.wait(write=False)
+                    await self._transport.wait(write=False, deadline=scope.deadline)
         except (OSError, SessionLostError):
             pass  # it is closed either way
         finally:
@@ -194,70 +203,76 @@ class Session:
         """Close without a word."""
         self._transport.close()
 
-    async def _send_content(self, transaction: Transaction, source: Source) -> None:
+    async def _stream(
+        self, transaction: Transaction, content: AsyncGenerator[bytes, None], source: Source
+    ) -> None:
+        """Send a content as it comes, and the end-of-data."""
         client = self._client
-        content = source.content(transaction)
-        if isinstance(content, bytes):
-            client.body(content)
-        else:
-            async with aclosing(content):
-                async for chunk in content:
-                    client.body(chunk)
-                    await self._flush()
-                    if client.body_due is not transaction:
-                        return  # refused, or the server is closing: the rest is not wanted
-            while client.chunks_unanswered:
-                await self._listen()
-            if client.body_due is not transaction:
-                return
+        async with aclosing(content):
+            async for chunk in content:
+                client.body(chunk)
+                await self._flush()
+                if client.body_due is not transaction:
+                    return  # refused, or the server is closing: the rest is not wanted
+        while client.chunks_unanswered:
+            await self._listen()
+        if client.body_due is transaction:
+            self._end_body(source)
+
+    def _end_body(self, source: Source) -> None:
         if not source.may_end():
             raise SessionLostError(_NO_LEAVE, Stage.BODY)
-        client.end_body()
+        self._client.end_body()
 
     async def _flush(self) -> None:
         """Hand everything queued to the kernel, reading whatever arrives meanwhile."""
         while burst := self._client.data_to_send():
-            await self._send(memoryview(burst))
+            taken = self._hand_over(burst)
+            if taken < len(burst):
+                await self._send(memoryview(burst)[taken:])
+
+    def _hand_over(self, data: bytes | memoryview) -> int:
+        """Give to the kernel what it takes at once; return how much."""
+        try:
+            taken = self._transport.send(data)
+        except OSError as error:
+            self._last_words()
+            why = f"the connection broke while sending: {_reason(error)}"
+            raise SessionLostError(why, self._stage()) from None
+        if taken:
+            self._client.sent(taken)
+        return taken
 
     async def _send(self, rest: memoryview) -> None:
-        while rest:
-            try:
-                taken = self._transport.send(rest)
-            except OSError as error:
-                self._last_words()
-                raise SessionLostError(
-                    f"the connection broke while sending: {_reason(error)}", self._stage()
-                ) from None
-            if taken:
-                self._client.sent(taken)
-                rest = rest[taken:]
-                continue
-            with trio.CancelScope(deadline=trio.current_time() + self._timeouts.block) as scope:
-                await self._transport.wait(write=True)
-            if scope.cancelled_caught:
+        """Hand over what the kernel did not take at once."""
+        while True:
+            deadline = trio.current_time() + self._timeouts.block
+            if not await self._transport.wait(write=True, deadline=deadline):
                 raise SessionLostError(f"the server took no data for {self._timeouts.block:g} s", Stage.BODY)
             self._read()
             if self._client.closed:
                 return  # it said 421: not one byte more, least of all an end-of-data
             if self._client.ends_unsent and self._source is not None and not self._source.may_end():
                 raise SessionLostError(_NO_LEAVE, Stage.BODY)  # while we waited the leave ran out
+            rest = rest[self._hand_over(rest) :]
+            if not rest:
+                return
 
     async def _listen(self) -> None:
         """Wait for the reply that is due, at most until its deadline, and read what has come."""
-        stage = self._stage()
-        if self._deadline_for != self._client.replies_read:
-            self._deadline_for = self._client.replies_read
+        client = self._client
+        stage = client.next_stage or Stage.BODY
+        if self._deadline_for != client.replies_read:
+            self._deadline_for = client.replies_read
             self._deadline = trio.current_time() + self._limits[stage]
-        with trio.CancelScope(deadline=self._deadline) as scope:
-            await self._transport.wait(write=False)
-        if scope.cancelled_caught:
-            self._events.extend(self._client.deadline_passed())
+        if not await self._transport.wait(write=False, deadline=self._deadline):
+            self._events.extend(client.deadline_passed())
             what = "greeting" if stage is Stage.CONNECT else f"reply to {stage}"
             raise SessionLostError(f"no {what} within {self._limits[stage]:g} s", stage)
         self._read()
 
     def _read(self) -> None:
-        stage = self._stage()
+        stage = self._client.next_stage or Stage.BODY
         try:
             data = self._transport.receive()
             if data:
@@ -299,10 +314,12 @@ class Session:
         return self._client.next_stage or Stage.BODY
 
 
-async def open_session(*, destination: Destination, trust: Trust, lhlo: str, timeouts: Timeouts) -> Session:
+async def open_session(
+    *, destination: Destination, trust: Trust, lhlo: str, timeouts: Timeouts, poller: Poller
+) -> Session:
     """Connect, read the greeting and say LHLO; raises ConnectError."""
     with trio.move_on_after(timeouts.connect) as scope:
-        transport = await dial(destination)
+        transport = await dial(destination, poller)
     if scope.cancelled_caught:
         raise ConnectError(f"no connection within {timeouts.connect:g} s")
     session = Session(

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from spooler.address import show
 from spooler.destination import Destination, InetDestination, UnixDestination
+
+if TYPE_CHECKING:
+    from spooler.net.poller import Poller
 
 BLOCK = 65536  # bytes asked for in one read
 
@@ -25,14 +28,17 @@ class ConnectError(Exception):
 class Transport(Protocol):
     """What a session needs of a connection."""
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Hand over what is taken at once; return how many bytes, 0 if none."""
 
     def receive(self) -> bytes | None:
         """Return what has arrived: b"" at end of file, None if there is nothing now."""
 
-    async def wait(self, *, write: bool) -> None:
-        """Wait until `receive` has something or, with `write`, `send` may take more."""
+    async def wait(self, *, write: bool, deadline: float) -> bool:
+        """Wait until `receive` has something or, with `write`, `send` may take more.
+
+        `deadline` is of trio's clock; returns whether it came in time.
+        """
 
     def close(self) -> None:
         """Let go at once; never raises."""
@@ -41,47 +47,41 @@ class Transport(Protocol):
 class SocketTransport:
     """A connected TCP or UNIX stream socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller) -> None:
         sock.settimeout(0)
         self._sock = sock
+        self._channel = poller.channel(sock)
+        self.wait = self._channel.wait
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """See `Transport.send`; raises OSError when the connection is broken."""
         try:
-            return self._sock.send(data)
+            taken = self._sock.send(data)
         except BlockingIOError:
-            return 0
+            taken = 0
+        if taken < len(data):
+            self._channel.filled()
+        return taken
 
     def receive(self) -> bytes | None:
         """See `Transport.receive`; raises OSError when the connection is broken."""
         try:
-            return self._sock.recv(BLOCK)
+            data = self._sock.recv(BLOCK)
         except BlockingIOError:
+            self._channel.drained()
             return None
-
-    async def wait(self, *, write: bool) -> None:
-        """See `Transport.wait`."""
-        if not write:
-            await trio.lowlevel.wait_readable(self._sock)
-            return
-        async with trio.open_nursery() as nursery:
-
-            async def first(waiting: object) -> None:
-                await (trio.lowlevel.wait_readable if waiting == "r" else trio.lowlevel.wait_writable)(
-                    self._sock
-                )
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(first, "r")
-            nursery.start_soon(first, "w")
+        if len(data) < BLOCK:
+            self._channel.drained()
+        return data
 
     def close(self) -> None:
         """See `Transport.close`."""
-        trio.lowlevel.notify_closing(self._sock)
-        self._sock.close()
+        if self._sock.fileno() >= 0:
+            self._channel.close()
+            self._sock.close()
 
 
-async def dial(destination: Destination) -> SocketTransport:
+async def dial(destination: Destination, poller: Poller) -> SocketTransport:
     """Connect; raises ConnectError."""
     try:
         match destination:
@@ -98,7 +98,7 @@ async def dial(destination: Destination) -> SocketTransport:
         raise ConnectError(f"no address found for the host ({show(error.strerror or str(error))})") from None
     except OSError as error:
         raise ConnectError(_why(error)) from None
-    return SocketTransport(socket.socket(fileno=stream.socket.detach()))
+    return SocketTransport(socket.socket(fileno=stream.socket.detach()), poller)
 
 
 def _why(error: OSError) -> str:

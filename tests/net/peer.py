@@ -13,6 +13,7 @@ from spooler.destination import UnixDestination
 from spooler.lmtp.client import Client
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.lmtp.trust import Trust
+from spooler.net.poller import Poller
 from spooler.net.session import Session
 from spooler.net.transport import SocketTransport
 
@@ -120,15 +121,19 @@ async def connected(
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    poller = Poller()
     session = Session(
-        transport=SocketTransport(ours),
+        transport=SocketTransport(ours, poller),
         client=Client(trust=trust or Trust()),
         destination=UnixDestination("/peer"),
         timeouts=Timeouts(),
     )
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-    try:
-        yield session, Peer(stream)
-    finally:
-        session.close()
-        await stream.aclose()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        try:
+            yield session, Peer(stream)
+        finally:
+            session.close()
+            await stream.aclose()
+            nursery.cancel_scope.cancel()
