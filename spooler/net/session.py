@@ -1,6 +1,6 @@
 """A session: one connection that runs a pipeline of transactions for a source.
 
-One task drives it. The sans-IO client decides what may be sent and what a reply belongs to; this
+One task owns it, and the poller drives it while it waits for replies. The sans-IO client decides what may be sent and what a reply belongs to; this
 module moves the bytes, keeps the deadlines, and never waits to write without also reading, so that
 two full sides cannot wait for each other. All that may be sent is queued before anything is, so a burst
 of whole transactions is one system call. A deadline runs per reply, from when it is the next one
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import aclosing
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -44,6 +45,18 @@ class SessionLostError(Exception):
         super().__init__(why)
         self.why = why
         self.stage = stage
+
+
+class _Need(Enum):
+    """What a session that has done all it could waits for."""
+
+    REPLY = "reply"
+    ROOM = "room"
+    """The kernel took not all."""
+    CONTENT = "content"
+    """A content that comes in pieces."""
+    NOTHING = "nothing"
+    """The source has no more, and all is finished."""
 
 
 class Source(Protocol):
@@ -82,6 +95,8 @@ class Session:
         self._events: deque[Event] = deque()
         self._deadline = 0.0
         self._deadline_for = -1
+        self._rest = memoryview(b"")  # of a burst, what the kernel did not take
+        self._streamed: tuple[Transaction, AsyncGenerator[bytes, None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.destination} {'idle' if self._client.idle else 'busy'}>"
@@ -147,29 +162,68 @@ class Session:
             self._source = None
 
     async def _run(self, source: Source) -> None:
-        client = self._client
+        need = self._advance(source)
+        while need is not _Need.NOTHING:
+            if need is _Need.REPLY:
+                need = await self._hear(source)
+                continue
+            if need is _Need.CONTENT:
+                await self._stream(source)
+            else:
+                await self._make_room()
+            need = self._advance(source)
+
+    def _advance(self, source: Source) -> _Need:
+        """Do all that can be done without waiting; return what has to be waited for."""
+        client, events = self._client, self._events
         while True:
-            while (streamed := self._fill(source)) is not None:
-                await self._stream(*streamed, source)
-            await self._flush()
-            if not self._events:
-                if client.next_stage is not None:
-                    await self._listen()
-                elif client.idle:
-                    return
-                else:
-                    self._confirm_silence()
-            while self._events:
-                match self._events.popleft():
+            while events:
+                match events.popleft():
                     case Finished(transaction=transaction):
                         source.finished(transaction)
                     case ServerClosing(reply=reply):
                         raise SessionLostError(f"the server closes the connection: {reply}", Stage.CONNECT)
+            if self._fill(source):
+                return _Need.CONTENT
+            while burst := client.data_to_send():
+                taken = self._hand_over(burst)
+                if taken < len(burst):
+                    self._rest = memoryview(burst)[taken:]
+                    return _Need.ROOM
+            if events:
+                continue
+            if client.next_stage is not None:
+                return _Need.REPLY
+            if client.idle:
+                return _Need.NOTHING
+            self._confirm_silence()
 
-    def _fill(self, source: Source) -> tuple[Transaction, AsyncGenerator[bytes, None]] | None:
+    async def _hear(self, source: Source) -> _Need:
+        """Wait for replies, and do what follows from them, until something else has to be waited for."""
+        answer: _Need | BaseException | None = None
+
+        def attend() -> float | None:
+            nonlocal answer
+            try:
+                self._read()
+                answer = self._advance(source)
+            except BaseException as error:  # noqa: BLE001  # it is the session's, and raised there
+                answer = error
+            return self._due() if answer is _Need.REPLY else None
+
+        if not await self._transport.wait(write=False, deadline=self._due(), attend=attend):
+            raise self._overdue()
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is None:
+            self._read()
+            answer = self._advance(source)
+        return answer
+
+    def _fill(self, source: Source) -> bool:
         """Queue all bodies that are due and all transactions that may begin.
 
-        Stops at a content that comes in pieces, and returns it with its transaction.
+        Stops at a content that comes in pieces, and returns whether there is one.
         """
         client = self._client
         while True:
@@ -177,13 +231,14 @@ class Session:
             if due is not None:
                 content = source.content(due)
                 if not isinstance(content, bytes):
-                    return due, content
+                    self._streamed = due, content
+                    return True
                 client.body(content)
                 self._end_body(source)
                 continue
             transaction = source.next(self) if client.can_begin else None
             if transaction is None:
-                return None
+                return False
             client.begin(transaction)
 
     async def quit(self) -> None:
@@ -203,11 +258,11 @@ class Session:
         """Close without a word."""
         self._transport.close()
 
-    async def _stream(
-        self, transaction: Transaction, content: AsyncGenerator[bytes, None], source: Source
-    ) -> None:
+    async def _stream(self, source: Source) -> None:
         """Send a content as it comes, and the end-of-data."""
         client = self._client
+        assert self._streamed is not None
+        (transaction, content), self._streamed = self._streamed, None
         async with aclosing(content):
             async for chunk in content:
                 client.body(chunk)
@@ -227,9 +282,9 @@ class Session:
     async def _flush(self) -> None:
         """Hand everything queued to the kernel, reading whatever arrives meanwhile."""
         while burst := self._client.data_to_send():
-            taken = self._hand_over(burst)
-            if taken < len(burst):
-                await self._send(memoryview(burst)[taken:])
+            self._rest = memoryview(burst)[self._hand_over(burst) :]
+            if self._rest:
+                await self._make_room()
 
     def _hand_over(self, data: bytes | memoryview) -> int:
         """Give to the kernel what it takes at once; return how much."""
@@ -243,7 +298,7 @@ class Session:
             self._client.sent(taken)
         return taken
 
-    async def _send(self, rest: memoryview) -> None:
+    async def _make_room(self) -> None:
         """Hand over what the kernel did not take at once."""
         while True:
             deadline = trio.current_time() + self._timeouts.block
@@ -254,22 +309,29 @@ class Session:
                 return  # it said 421: not one byte more, least of all an end-of-data
             if self._client.ends_unsent and self._source is not None and not self._source.may_end():
                 raise SessionLostError(_NO_LEAVE, Stage.BODY)  # while we waited the leave ran out
-            rest = rest[self._hand_over(rest) :]
-            if not rest:
+            self._rest = self._rest[self._hand_over(self._rest) :]
+            if not self._rest:
                 return
 
     async def _listen(self) -> None:
         """Wait for the reply that is due, at most until its deadline, and read what has come."""
+        if not await self._transport.wait(write=False, deadline=self._due()):
+            raise self._overdue()
+        self._read()
+
+    def _due(self) -> float:
+        """Until when the next reply is due, by trio's clock."""
         client = self._client
-        stage = client.next_stage or Stage.BODY
         if self._deadline_for != client.replies_read:
             self._deadline_for = client.replies_read
-            self._deadline = trio.current_time() + self._limits[stage]
-        if not await self._transport.wait(write=False, deadline=self._deadline):
-            self._events.extend(client.deadline_passed())
-            what = "greeting" if stage is Stage.CONNECT else f"reply to {stage}"
-            raise SessionLostError(f"no {what} within {self._limits[stage]:g} s", stage)
-        self._read()
+            self._deadline = trio.current_time() + self._limits[client.next_stage or Stage.BODY]
+        return self._deadline
+
+    def _overdue(self) -> SessionLostError:
+        stage = self._stage()
+        self._events.extend(self._client.deadline_passed())
+        what = "greeting" if stage is Stage.CONNECT else f"reply to {stage}"
+        return SessionLostError(f"no {what} within {self._limits[stage]:g} s", stage)
 
     def _read(self) -> None:
         stage = self._client.next_stage or Stage.BODY

@@ -16,6 +16,8 @@ from spooler.address import show
 from spooler.destination import Destination, InetDestination, UnixDestination
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spooler.net.poller import Poller
 
 BLOCK = 65536  # bytes asked for in one read
@@ -34,10 +36,13 @@ class Transport(Protocol):
     def receive(self) -> bytes | None:
         """Return what has arrived: b"" at end of file, None if there is nothing now."""
 
-    async def wait(self, *, write: bool, deadline: float) -> bool:
+    async def wait(
+        self, *, write: bool, deadline: float, attend: Callable[[], float | None] | None = None
+    ) -> bool:
         """Wait until `receive` has something or, with `write`, `send` may take more.
 
-        `deadline` is of trio's clock; returns whether it came in time.
+        `deadline` is of trio's clock; returns whether it came in time. `attend` may be called each time
+        instead of returning: see `spooler.net.poller.Channel.wait`.
         """
 
     def close(self) -> None:
