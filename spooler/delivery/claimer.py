@@ -14,7 +14,7 @@ import trio
 
 from spooler.address import needs_smtputf8
 from spooler.claim import Claim, Want
-from spooler.delivery.parcel import Parcel, settle_all
+from spooler.delivery.parcel import Parcel, results_of
 from spooler.delivery.settler import Settler, insist
 from spooler.envelope import CHUNK_SIZE
 from spooler.policy import classify
@@ -188,7 +188,7 @@ class Claimer:
         lane = self._lanes[claim.route]
         parcel = Parcel(claim=claim, recipients=claim.recipients, content=None)
         verdict = classify.expired("its time in the queue is over and it could not be delivered")
-        lane.record(parcel, settle_all(parcel, verdict, lane.around(None)))
+        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))
         return True
 
     def _idle(self) -> bool:

@@ -14,7 +14,7 @@ import trio
 
 from spooler.delivery.feed import Feed, parcel_of
 from spooler.delivery.lane import Ending, Lane
-from spooler.delivery.parcel import settle_all
+from spooler.delivery.parcel import results_of
 from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
 from spooler.net.session import Session, SessionLostError, open_session
 from spooler.net.transport import ConnectError
@@ -190,5 +190,7 @@ class Crew:
         self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)
         if parcel is not None:
-            lane.resolve(parcel, settle_all(parcel, classify.unreachable(why), lane.around(None)))
+            lane.resolve(
+                parcel, results_of(parcel.recipients, parcel, classify.unreachable(why), lane.around(None))
+            )
         lane.give_back()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spooler.delivery.lane import Ending, Lane
-from spooler.delivery.parcel import Parcel, settle_all
+from spooler.delivery.parcel import Parcel, results_of
 from spooler.net.session import Session, SessionLostError
 from spooler.policy import classify
 from spooler.reply import Stage
@@ -62,7 +62,7 @@ class Feed:
             if verdict is None:
                 parcel.started = self._clock()
                 return parcel.transaction()
-            lane.resolve(parcel, settle_all(parcel, verdict, lane.around(self._target)))
+            lane.resolve(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(self._target)))
         return None
 
     def content(self, transaction: Transaction) -> bytes | AsyncGenerator[bytes, None]:

@@ -129,9 +129,9 @@ class Lane:
         self._ready.appendleft(parcel)
         self._waiting += len(parcel.recipients)
 
-    def _leave(self, parcel: Parcel) -> None:
+    def _leave(self, parcel: Parcel, now: float) -> None:
         """A popped parcel is under way no more: others for its mailboxes may be."""
-        for freed in self._mailboxes.leave(parcel, now=trio.current_time()):
+        for freed in self._mailboxes.leave(parcel, now=now):
             self._ready.appendleft(freed)
             self._waiting += len(freed.recipients)
             self.arrived.set()
@@ -147,7 +147,7 @@ class Lane:
 
     def resolve(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Hand the results of all recipients of a popped parcel to the settler."""
-        self._leave(parcel)
+        self._leave(parcel, trio.current_time())
         self.held_bytes -= parcel.held_bytes
         self.held -= len(results)
         self.record(parcel, results)
@@ -163,7 +163,8 @@ class Lane:
         """Judge a transaction that is over: results go to the settler, the rest back in line."""
         around = self.around(target, may_repeat=ending.may_repeat and not self.stopping)
         reckoning = reckon(transaction, parcel, around, fault=ending.fault, stage=ending.stage)
-        self._leave(parcel)
+        now = trio.current_time()
+        self._leave(parcel, now)
         self.held_bytes -= parcel.held_bytes
         for again, repeated in (
             (reckoning.fresh_connection, True),
@@ -174,7 +175,7 @@ class Lane:
                 self.held_bytes += part.held_bytes
                 self.push_back(part)
         if reckoning.results:
-            self._adapt(reckoning.results)
+            self._adapt(reckoning.results, now)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
             took = around.now - parcel.started
@@ -203,9 +204,8 @@ class Lane:
         self.give_back()
         self.arrived.set()
 
-    def _adapt(self, results: list[RecipientResult]) -> None:
+    def _adapt(self, results: list[RecipientResult], now: float) -> None:
         """Tell the window what the target gave."""
-        now = trio.current_time()
         window = self.window
         size = window.size
         codes = {result.code for result in results}

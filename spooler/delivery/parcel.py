@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from spooler.address import needs_smtputf8
+from spooler.claim import ClaimedRecipient
+from spooler.config import Route
 from spooler.envelope import BodyType
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.policy import backoff
@@ -16,17 +20,21 @@ from spooler.result import Outcome, RecipientResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spooler.claim import Claim, ClaimedRecipient
-    from spooler.config import Route
+    from spooler.claim import Claim
+    from spooler.reply import Reply
+
+# as in `spooler.lmtp.slots`: an enum's member by a name of its own
+_NEXT_TRANSACTION, _FRESH_CONNECTION = Then.NEXT_TRANSACTION, Then.FRESH_CONNECTION
+_DEFERRED = Outcome.DEFERRED
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Parcel:
     """One planned transaction.
 
-    `content` is the whole message where it was read ahead, else None and it is streamed.
-    `repeated`: the one immediate repetition that a claim may have is used up. `started` is when its
-    transaction began, µs UTC.
+    `content` is the whole message where it was read ahead, else None and it is streamed. `utf8`: it cannot
+    travel without SMTPUTF8 (RFC 6531), for one of its own addresses is not ASCII. `repeated`: the one
+    immediate repetition that a claim may have is used up. `started` is when its transaction began, µs UTC.
     """
 
     claim: Claim
@@ -34,6 +42,12 @@ class Parcel:
     content: bytes | None
     repeated: bool = False
     started: int = 0
+    utf8: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.utf8 = needs_smtputf8(self.claim.sender) or any(
+            needs_smtputf8(recipient.address) for recipient in self.recipients
+        )
 
     @property
     def held_bytes(self) -> int:
@@ -59,27 +73,20 @@ class Parcel:
         )
 
     @property
-    def utf8(self) -> bool:
-        """Whether it cannot travel without SMTPUTF8 (RFC 6531): one of its own addresses is not ASCII."""
-        return needs_smtputf8(self.claim.sender) or any(needs_smtputf8(r.address) for r in self.recipients)
-
-    @property
     def eight_bit(self) -> bool:
         """Whether the content needs 8BITMIME."""
         return self.claim.body is BodyType.EIGHT_BIT
 
 
-@dataclass(slots=True, kw_only=True)
-class Reckoning:
+class Reckoning(msgspec.Struct):
     """Every recipient of a parcel, in exactly one of three places."""
 
-    results: list[RecipientResult] = field(default_factory=list)
-    next_transaction: list[ClaimedRecipient] = field(default_factory=list)
-    fresh_connection: list[ClaimedRecipient] = field(default_factory=list)
+    results: list[RecipientResult] = []
+    next_transaction: list[ClaimedRecipient] = []
+    fresh_connection: list[ClaimedRecipient] = []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What a result records beside the verdict: where, when, and the route's retry rules."""
 
     route: Route
@@ -98,69 +105,89 @@ def reckon(
 ) -> Reckoning:
     """Judge each recipient of a transaction that is finished or, with `fault`, was lost."""
     reckoning = Reckoning()
-    crowded = len(transaction.accepted) > 0
-    for i, recipient in enumerate(parcel.recipients):
-        verdict = judge(
-            Seen(
-                mail=transaction.mail,
-                rcpt=transaction.rcpt[i],
-                data=transaction.data,
-                final=transaction.final[i],
-                handed_over=transaction.uncertain,
-                envelope_provisional=transaction.envelope_provisional,
-                final_provisional=transaction.final_provisional,
-                crowded=crowded,
-                fault=fault,
-                fault_stage=stage,
-            )
-        )
-        if verdict.then is Then.NEXT_TRANSACTION:
-            reckoning.next_transaction.append(recipient)
-        elif verdict.then is Then.FRESH_CONNECTION and around.may_repeat and not parcel.repeated:
-            reckoning.fresh_connection.append(recipient)
+    for verdict, recipients in _verdicts(transaction, parcel, fault, stage):
+        then = verdict.then
+        if then is _NEXT_TRANSACTION:
+            reckoning.next_transaction += recipients
+        elif then is _FRESH_CONNECTION and around.may_repeat and not parcel.repeated:
+            reckoning.fresh_connection += recipients
         else:
-            reckoning.results.append(result_of(recipient, parcel, verdict, around))
+            reckoning.results += results_of(recipients, parcel, verdict, around)
     counted = len(reckoning.results) + len(reckoning.next_transaction) + len(reckoning.fresh_connection)
     assert counted == len(parcel.recipients), "one result per recipient per attempt"
     return reckoning
 
 
-def settle_all(parcel: Parcel, verdict: Verdict, around: Circumstances) -> list[RecipientResult]:
-    """Give every recipient of a parcel the same result."""
-    return [result_of(recipient, parcel, verdict, around) for recipient in parcel.recipients]
-
-
-def result_of(
-    recipient: ClaimedRecipient, parcel: Parcel, verdict: Verdict, around: Circumstances
-) -> RecipientResult:
-    """Make the result of one recipient; a deferred one learns when it is due again."""
-    claim = parcel.claim
-    now = around.now
-    started = parcel.started or now
-    attempt = recipient.attempts + 1
-    due = 0
-    if verdict.outcome is Outcome.DEFERRED:
-        retry = around.route.retry
-        pause = backoff.delay(
-            message_id=claim.message_id, attempt=attempt, first=retry.first.us, maximum=retry.maximum.us
+def _verdicts(
+    transaction: Transaction, parcel: Parcel, fault: str, stage: Stage
+) -> list[tuple[Verdict, list[ClaimedRecipient]]]:
+    """Judge recipients, neighbours with the same proven final reply together: it alone decides then."""
+    verdicts: list[tuple[Verdict, list[ClaimedRecipient]]] = []
+    crowded = len(transaction.accepted) > 0
+    proven = not transaction.final_provisional
+    same: Reply | None = None
+    for recipient, rcpt, final in zip(parcel.recipients, transaction.rcpt, transaction.final, strict=True):
+        if final is not None and final is same:
+            verdicts[-1][1].append(recipient)
+            continue
+        same = final if proven else None
+        seen = Seen(
+            mail=transaction.mail,
+            rcpt=rcpt,
+            data=transaction.data,
+            final=final,
+            handed_over=transaction.uncertain,
+            envelope_provisional=transaction.envelope_provisional,
+            final_provisional=transaction.final_provisional,
+            crowded=crowded,
+            fault=fault,
+            fault_stage=stage,
         )
-        # never later than its expiry, so that it ends on time
-        due = max(now, min(now + pause, claim.expires))
-    return RecipientResult(
+        verdicts.append((judge(seen), [recipient]))
+    return verdicts
+
+
+def results_of(
+    recipients: Sequence[ClaimedRecipient], parcel: Parcel, verdict: Verdict, around: Circumstances
+) -> list[RecipientResult]:
+    """Give recipients of a parcel the same verdict; a deferred one learns when it is due again."""
+    claim = parcel.claim
+    message_id, route = claim.message_id, claim.route
+    destination, now = around.destination, around.now
+    started = parcel.started or now
+    took = max(0, now - started)
+    outcome, stage, code, enhanced = verdict.outcome, verdict.stage, verdict.code, verdict.enhanced
+    text, uncertain = verdict.text, verdict.uncertain
+    return [
+        RecipientResult(
+            message_id=message_id,
+            n=recipient.n,
+            address=recipient.address,
+            route=route,
+            attempt=recipient.attempts + 1,
+            at=now,
+            outcome=outcome,
+            stage=stage,
+            code=code,
+            enhanced=enhanced,
+            text=text,
+            destination=destination,
+            uncertain=uncertain,
+            due=_due_again(recipient, claim, around) if outcome is _DEFERRED else 0,
+            waited=max(0, started - recipient.due),
+            took=took,
+        )
+        for recipient in recipients
+    ]
+
+
+def _due_again(recipient: ClaimedRecipient, claim: Claim, around: Circumstances) -> int:
+    retry = around.route.retry
+    pause = backoff.delay(
         message_id=claim.message_id,
-        n=recipient.n,
-        address=recipient.address,
-        route=claim.route,
-        attempt=attempt,
-        at=now,
-        outcome=verdict.outcome,
-        stage=verdict.stage,
-        code=verdict.code,
-        enhanced=verdict.enhanced,
-        text=verdict.text,
-        destination=around.destination,
-        uncertain=verdict.uncertain,
-        due=due,
-        waited=max(0, started - recipient.due),
-        took=max(0, now - started),
+        attempt=recipient.attempts + 1,
+        first=retry.first.us,
+        maximum=retry.maximum.us,
     )
+    # never later than its expiry, so that it ends on time
+    return max(around.now, min(around.now + pause, claim.expires))

@@ -27,23 +27,30 @@ if TYPE_CHECKING:
     from spooler.lmtp.transaction import Transaction
     from spooler.reply import Reply
 
+# members of enums by a name of their own: to look one up in its class takes five times as long (Python 3.11)
+_GREETING, _HELLO, _READY = State.GREETING, State.HELLO, State.READY
+_CLOSING, _CLOSED = State.CLOSING, State.CLOSED
+_CONNECT, _RSET, _MAIL, _RCPT = Stage.CONNECT, Stage.RSET, Stage.MAIL, Stage.RCPT
+_DATA, _BODY, _FINAL, _QUIT = Stage.DATA, Stage.BODY, Stage.FINAL, Stage.QUIT
+_CHUNKED, _LOCKSTEP = Mode.CHUNKED, Mode.LOCKSTEP
+
 
 class Listener:
     """Takes what the server says; `Client` adds what to say to it."""
 
     def __init__(self, *, trust: Trust) -> None:
         self.trust = trust
-        self.state = State.GREETING
+        self.state = _GREETING
         self.capabilities = Capabilities()
         self._reader = ReplyReader()
-        self._fifo: deque[Slot] = deque((Slot(Stage.CONNECT, None, 1, 0),))
+        self._fifo: deque[Slot] = deque((Slot(_CONNECT, None, 1, 0),))
         self._open = OpenTransactions()
         self._current: Transaction | None = None  # whose envelope or body is under way
         self._lines: deque[bytes] = deque()  # its commands that wait for replies, without PIPELINING
         self._body: DataBody | ChunkedBody | None = None  # while it is given
         self._marker: str | None = None  # what chunked transactions in flight rely on, whatever is learnt
         self._reset_held = False  # RSET follows when silence shows that the refusal was one
-        self._last_mode = Mode.LOCKSTEP
+        self._last_mode = _LOCKSTEP
         self._outgoing = Outgoing()
         self._suspect = False  # a fault ended it: its last replies may be anybody's
         self.replies_read = 0
@@ -58,7 +65,7 @@ class Listener:
     @property
     def closed(self) -> bool:
         """Whether nothing more will be read or written: close the connection."""
-        return self.state is State.CLOSED
+        return self.state is _CLOSED
 
     @property
     def awaiting_silence(self) -> bool:
@@ -81,10 +88,11 @@ class Listener:
         except RemoteProtocolError as error:
             replies, fault = error.replies, error
         try:
-            for reply in replies:
-                self._take(reply, events)
+            at = 0
+            while at < len(replies):
+                at += self._take_several(replies, at) or self._take(replies[at], events)
             self.replies_read += len(replies)
-            if fault is not None and self.state is not State.CLOSED:
+            if fault is not None and self.state is not _CLOSED:
                 raise fault
         except RemoteProtocolError as error:
             self._blame(str(error), events)
@@ -113,7 +121,7 @@ class Listener:
 
     def deadline_passed(self) -> list[Event]:
         """Take note that the reply to `next_stage` did not come in time; then ask `unfinished`."""
-        if self._fifo and self._fifo[0].stage is Stage.FINAL and self._fifo[0].read:
+        if self._fifo and self._fifo[0].stage is _FINAL and self._fifo[0].read:
             self.trust.too_few()  # it holds the connection and says no more
         self._end()
         return []
@@ -130,31 +138,61 @@ class Listener:
 
     # --- replies
 
-    def _take(self, reply: Reply, events: list[Event]) -> None:
-        """Give a reply to its slot."""
+    def _take_several(self, replies: Sequence[Reply], at: int) -> int:
+        """Give replies from `at` on to the slot that they are due to, if it waits for several.
+
+        Returns how many: 0 where not all of them are what most are, a success in its place.
+        """
+        slot = self._fifo[0] if self._fifo else None
+        if slot is None or slot.due - slot.read < 2 or self._lines or slot.at > self._outgoing.taken:
+            return 0
+        run = replies[at : at + slot.due - slot.read]
+        transaction, stage = slot.transaction, slot.stage
+        marker = self._known_marker
+        distinct = run[:1] if run.count(run[0]) == len(run) else run
+        for reply in distinct:
+            if not (
+                reply.positive
+                and reply.code in DUE[stage]
+                and self.trust.fits(stage, reply, marker)
+                and not slot.misplaced(reply, self.trust.rset)
+            ):
+                return 0
+        if transaction is None or transaction.mail is None or not transaction.mail.positive:
+            return 0
+        slot.answer_several(run)
+        if slot.read == slot.due:
+            self._fifo.popleft()
+            if stage is _FINAL:
+                self._open.finish(transaction)
+        return len(run)
+
+    def _take(self, reply: Reply, events: list[Event]) -> int:
+        """Give a reply to its slot; returns 1."""
         slot = self._fifo[0] if self._fifo else None
         if slot is not None and slot.for_nobody and slot.at <= self._outgoing.taken:
             slot = self._nobody(slot, reply)
             if slot is None:
-                return
+                return 1
         if slot is None or slot.at > self._outgoing.taken:
             if self.closed:
-                return  # what follows a farewell does not matter
+                return 1  # what follows a farewell does not matter
             if reply.code != CLOSING:
                 raise RemoteProtocolError(f"the server sent '{reply}' where nothing was due")
             self._server_closes(None, reply, events)
-            return
+            return 1
         stage = slot.stage
         if reply.code == CLOSING:
             self._server_closes(slot, reply, events)
-            return
+            return 1
         if reply.code not in DUE[stage]:
             if reply.go_ahead:
                 self._find_few()
             raise RemoteProtocolError(f"the server sent '{reply}' in the place of a reply to {stage}")
-        fits = self.trust.fits(stage, reply, self._known_marker)
+        marker = self._marker or self.trust.marker
+        fits = marker is None or self.trust.fits(stage, reply, marker)
         if not fits or slot.misplaced(reply, self.trust.rset):
-            if stage is not Stage.MAIL:
+            if stage is not _MAIL:
                 self._find_few()
             if not fits:
                 self.trust.forget_marker()
@@ -163,6 +201,7 @@ class Listener:
         if slot.read == slot.due:
             self._fifo.popleft()
         _THEN[stage](self, slot, reply, events)
+        return 1
 
     def _nobody(self, slot: Slot, reply: Reply) -> Slot | None:
         """End a transaction whose last chunk was for nobody; return the reply's slot if it is another."""
@@ -170,21 +209,21 @@ class Listener:
         assert transaction is not None
         self._fifo.popleft()
         self._open.finish(transaction)
-        if reply.code in DUE[Stage.FINAL] and not reply.positive and reply.code != CLOSING:
+        if reply.code in DUE[_FINAL] and not reply.positive and reply.code != CLOSING:
             transaction.data = reply
             return None
         return self._fifo[0]  # RSET: it was queued when this was found to be for nobody, or before
 
     def _then_connect(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
         if reply.positive:
-            self.state = State.HELLO
+            self.state = _HELLO
             events.append(Greeting(reply))
         else:
             events.append(Refused(slot.stage, reply))
 
     def _then_lhlo(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
         if reply.positive:
-            self.state = State.READY
+            self.state = _READY
             self.capabilities = Capabilities.from_reply(reply)
             events.append(Ready(self.capabilities))
         else:
@@ -201,7 +240,7 @@ class Listener:
                 self._prove(events)
             if self._lines:
                 self._outgoing.queue(self._lines.popleft())
-                self._expect(Stage.RCPT, transaction, len(transaction.recipients))
+                self._expect(_RCPT, transaction, len(transaction.recipients))
         elif self._lines:
             self._give_up(transaction)
 
@@ -213,7 +252,7 @@ class Listener:
                 # it belongs to some other transaction that the server holds open
                 raise RemoteProtocolError(f"the server sent '{reply}' to RCPT although it refused MAIL")
             transaction.accepted.append(slot.read - 1)
-        if transaction.mode is Mode.CHUNKED:
+        if transaction.mode is _CHUNKED:
             if slot.read == slot.due and not transaction.accepted:
                 if transaction is self._current:
                     self._give_up(transaction)  # the rest of the content is not sent
@@ -227,7 +266,7 @@ class Listener:
             slot.at = self._outgoing.queued
         elif transaction.accepted:
             self._outgoing.queue(self._lines.popleft())
-            self._expect(Stage.DATA, transaction)
+            self._expect(_DATA, transaction)
         else:
             self._give_up(transaction)
 
@@ -270,7 +309,7 @@ class Listener:
         """421: it answers what is due, and nothing else will be answered."""
         if slot is not None:
             slot.answer(reply)
-            if slot.stage is Stage.FINAL:
+            if slot.stage is _FINAL:
                 self._fifo.popleft()
                 self._then_final(slot, reply, events)
         events.extend(self._prove_last())
@@ -291,7 +330,7 @@ class Listener:
     def _give_up(self, transaction: Transaction) -> None:
         """It ends without end-of-data."""
         self._drop(transaction)
-        if transaction.mode is Mode.CHUNKED:
+        if transaction.mode is _CHUNKED:
             self._reset(None if transaction.alone else transaction)
         elif self._open.complete:
             # Were these replies surplus ones of those that wait for their proof, then a 354 would still
@@ -302,12 +341,12 @@ class Listener:
         self._finish_given_up(transaction)
 
     def _finish_given_up(self, transaction: Transaction) -> None:
-        if not self._fifo or self._fifo[0].stage is not Stage.BODY:  # else chunks are under way
+        if not self._fifo or self._fifo[0].stage is not _BODY:  # else chunks are under way
             self._open.finish(transaction)
 
     def _reset(self, transaction: Transaction | None) -> None:
         self._outgoing.queue(commands.RSET)
-        self._expect(Stage.RSET, transaction)
+        self._expect(_RSET, transaction)
 
     def _prove(self, events: list[Event]) -> None:
         """Report all that is complete: the stream was found aligned behind it."""
@@ -323,7 +362,7 @@ class Listener:
     def _blame(self, why: str, events: list[Event]) -> None:
         self._open.put_back(event.transaction for event in events if isinstance(event, Finished))
         self._suspect = True
-        if self.state is State.READY:
+        if self.state is _READY:
             modes = [transaction.mode for transaction in self._open.all()]
             self.trust.doubt(why, max(modes, default=self._last_mode))
         self._end()
@@ -332,7 +371,7 @@ class Listener:
         """Nothing more is read or written; leave to the destination's trust what there was to learn."""
         if self.closed:
             return
-        self.state = State.CLOSED
+        self.state = _CLOSED
         costly = self._open.appraise(
             sent=self._outgoing.sent,
             suspect=self._suspect,
@@ -346,8 +385,8 @@ class Listener:
 
     def _quit(self) -> None:
         self._outgoing.queue(commands.QUIT)
-        self._expect(Stage.QUIT, None)
-        self.state = State.CLOSING
+        self._expect(_QUIT, None)
+        self.state = _CLOSING
 
     def _expect(self, stage: Stage, transaction: Transaction | None, due: int = 1) -> None:
         self._fifo.append(Slot(stage, transaction, due, self._outgoing.queued))

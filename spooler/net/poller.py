@@ -86,7 +86,17 @@ class Poller:
 class Channel:
     """The readiness of one connection, and the one task that may wait for it."""
 
-    __slots__ = ("_attend", "_late", "_poller", "_readable", "_task", "_wanted", "_writable", "deadline", "number")
+    __slots__ = (
+        "_attend",
+        "_late",
+        "_poller",
+        "_readable",
+        "_task",
+        "_wanted",
+        "_writable",
+        "deadline",
+        "number",
+    )
 
     def __init__(self, poller: Poller, number: int) -> None:
         self.number = number

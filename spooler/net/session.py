@@ -1,10 +1,10 @@
 """A session: one connection that runs a pipeline of transactions for a source.
 
-One task owns it, and the poller drives it while it waits for replies. The sans-IO client decides what may be sent and what a reply belongs to; this
-module moves the bytes, keeps the deadlines, and never waits to write without also reading, so that
-two full sides cannot wait for each other. All that may be sent is queued before anything is, so a burst
-of whole transactions is one system call. A deadline runs per reply, from when it is the next one
-due (RFC 5321 section 4.5.3.2), so a peer that drips bytes gains nothing.
+One task owns it, and the poller drives it while it waits for replies. The sans-IO client decides what may
+be sent and what a reply belongs to; this module moves the bytes, keeps the deadlines, and never waits to
+write without also reading, so that two full sides cannot wait for each other. All that may be sent is
+queued before anything is, so a burst of whole transactions is one system call. A deadline runs per reply,
+from when it is the next one due (RFC 5321 section 4.5.3.2), so a peer that drips bytes gains nothing.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 _ENCODER = msgspec.json.Encoder()
+_DELIVERED = Outcome.DELIVERED  # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 FLUSH_EVERY = 0.1  # seconds
 _NOTABLE = frozenset({"stopping", "fenced", "rescued", "orphaned"})  # of a worker's states
 TEXT_LIMIT = 500  # characters of a server's reply in a line
@@ -140,7 +141,7 @@ class EventLog:
         queue_id = format_id(event.message_id)
         delivered = 0
         for result in event.results:
-            if result.outcome is Outcome.DELIVERED:
+            if result.outcome is _DELIVERED:
                 delivered += 1
             else:
                 self._not_delivered(queue_id, result)

@@ -25,6 +25,10 @@ from spooler.result import Outcome
 _OUT_OF_PLACE = frozenset({503, 530})
 CONTENT_GONE = "the content is missing in the spool"
 
+# as in `spooler.lmtp.slots`: an enum's member by a name of its own
+_DELIVERED, _DEFERRED, _FAILED = Outcome.DELIVERED, Outcome.DEFERRED, Outcome.FAILED
+_FINAL = Stage.FINAL
+
 
 class Then(Enum):
     """What to do with the recipient now."""
@@ -83,9 +87,7 @@ def judge(seen: Seen) -> Verdict:
             return _of_rcpt(seen.rcpt, crowded=seen.crowded)
         if seen.data is not None and not seen.data.go_ahead:
             return _of_refusal(Stage.DATA, seen.data)
-    return Verdict(
-        Outcome.DEFERRED, seen.fault_stage, text=seen.fault or "no reply", then=Then.FRESH_CONNECTION
-    )
+    return Verdict(_DEFERRED, seen.fault_stage, text=seen.fault or "no reply", then=Then.FRESH_CONNECTION)
 
 
 def unfit(
@@ -113,7 +115,7 @@ def unfit(
 
 def unreachable(why: str) -> Verdict:
     """Defer because no session could be had: never a failure of the recipient."""
-    return Verdict(Outcome.DEFERRED, Stage.CONNECT, text=why)
+    return Verdict(_DEFERRED, Stage.CONNECT, text=why)
 
 
 def expired(why: str) -> Verdict:
@@ -127,18 +129,18 @@ def _refused(seen: Seen) -> bool:
 
 def _of_final(reply: Reply) -> Verdict:
     if reply.positive:
-        return Verdict(Outcome.DELIVERED, Stage.FINAL, reply.code, reply.enhanced, reply.text)
+        return Verdict(_DELIVERED, _FINAL, reply.code, reply.enhanced, reply.text)
     if reply.permanent and reply.code not in _OUT_OF_PLACE:
-        return Verdict(Outcome.FAILED, Stage.FINAL, reply.code, reply.enhanced, reply.text)
+        return Verdict(_FAILED, _FINAL, reply.code, reply.enhanced, reply.text)
     doubtful = not reply.temporary
-    return Verdict(Outcome.DEFERRED, Stage.FINAL, reply.code, reply.enhanced, reply.text, doubtful)
+    return Verdict(_DEFERRED, _FINAL, reply.code, reply.enhanced, reply.text, doubtful)
 
 
 def _uncertain(seen: Seen) -> Verdict:
     why = seen.fault or "the replies could not be matched to the recipients"
     return Verdict(
-        Outcome.DEFERRED,
-        Stage.FINAL,
+        _DEFERRED,
+        _FINAL,
         text=f"{why}; end of data was sent, so it may be delivered already",
         uncertain=True,
     )
@@ -147,16 +149,16 @@ def _uncertain(seen: Seen) -> Verdict:
 def _of_rcpt(reply: Reply, *, crowded: bool) -> Verdict:
     too_many = reply.enhanced == "4.5.3" or (reply.code == 452 and not reply.enhanced)
     verdict = _of_refusal(Stage.RCPT, reply)
-    if crowded and too_many and verdict.outcome is Outcome.DEFERRED:
+    if crowded and too_many and verdict.outcome is _DEFERRED:
         return msgspec.structs.replace(verdict, then=Then.NEXT_TRANSACTION)
     return verdict
 
 
 def _of_refusal(stage: Stage, reply: Reply) -> Verdict:
     fails = reply.permanent and reply.code not in _OUT_OF_PLACE
-    outcome = Outcome.FAILED if fails else Outcome.DEFERRED
+    outcome = _FAILED if fails else _DEFERRED
     return Verdict(outcome, stage, reply.code, reply.enhanced, reply.text)
 
 
 def _local(enhanced: str, text: str) -> Verdict:
-    return Verdict(Outcome.FAILED, Stage.LOCAL, enhanced=enhanced, text=text)
+    return Verdict(_FAILED, Stage.LOCAL, enhanced=enhanced, text=text)
