@@ -20,6 +20,8 @@ QUEUED = 100_000
 _DUE = {"route": "default", "priority": 1, "now": DUE, "limit": 500}
 _ADDRESS, _ROUTE = "a@example.org", "default"
 _KEY = (1, 2)
+_FACTS = f'[{DUE}, "{_ROUTE}", 1, "delivered", 0, "final", 250, "", "", "", 0, 0]'
+_STRETCH = (1, 0, 9, DUE, _ROUTE, 1, "delivered", 0, "final", 250, "", "", "", 0, 0)
 
 
 def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]:
@@ -61,6 +63,15 @@ _CLAIM: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] 
     ],
     "postgresql": [("claim", leasing.CLAIM, (), _DUE | {"worker": 9})],
 }
+_END: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] = {
+    "sqlite": [
+        ("record stretches", settling.RECORD_STRETCHES, _STRETCH, {"worker": 9}),
+        ("end stretch", settling.END_STRETCH, (), {"message_id": 1, "first": 0, "last": 9, "worker": 9}),
+    ],
+    "postgresql": [
+        ("end alike", settling.END_ALIKE, (*_KEY, 1), {"worker": 9, "facts": f"[{_FACTS}]"}),
+    ],
+}
 
 
 def plan(store: Store, statement: Statement, row: tuple[Any, ...], scalars: dict[str, Any]) -> str:
@@ -101,7 +112,7 @@ def test_plans(long_queue: Store) -> None:
     for analysed in (False, True):
         if analysed:
             act(long_queue, "ANALYZE")
-        for name, statement, row, scalars in _statements() + _CLAIM[dialect]:
+        for name, statement, row, scalars in _statements() + _CLAIM[dialect] + _END[dialect]:
             if name in ("keys", "origins") and not analysed:
                 continue  # the few thousand messages are cheaper to read, as long as nobody counted the keys
             found = plan(long_queue, statement, row, scalars)
