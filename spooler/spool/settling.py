@@ -44,6 +44,14 @@ class Settled(NamedTuple):
     leases: int
 
 
+class _By(NamedTuple):
+    """Who settles, when (µs UTC), and into which run of the ledger."""
+
+    worker: int
+    now: int
+    run: int
+
+
 class _Held(NamedTuple):
     """What stands of a recipient."""
 
@@ -54,12 +62,16 @@ class _Held(NamedTuple):
     state: str
 
 
-def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now: int) -> Settled:
-    """Make a batch of results durable; doing it again changes nothing."""
+def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now: int, run: int) -> Settled:
+    """Make a batch of results durable; doing it again changes nothing.
+
+    `run` is the run of the ledger that it goes into.
+    """
     if not results:
         return Settled(SettleReport(0, 0), 0)
     rounds = _rounds(results)
     careful = len(rounds) > 1
+    by = _By(worker, now, run)
 
     def work(conn: Connection) -> Settled:
         nonlocal careful
@@ -67,10 +79,10 @@ def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now
         deltas = Deltas()
         for part in rounds:
             if careful:
-                report, ended = _settle_each(conn, worker, part, now, deltas)
+                report, ended = _settle_each(conn, by, part, deltas)
             else:
                 careful = True  # unless this succeeds
-                report, ended = _settle_all(conn, worker, part, now, deltas)
+                report, ended = _settle_all(conn, by, part, deltas)
             settled += report.settled
             late += report.late
             leases += ended
@@ -97,9 +109,7 @@ def _rounds(results: Sequence[RecipientResult]) -> list[list[RecipientResult]]:
     return rounds
 
 
-def _settle_all(
-    conn: Connection, worker: int, results: Sequence[RecipientResult], now: int, deltas: Deltas
-) -> Settled:
+def _settle_all(conn: Connection, by: _By, results: Sequence[RecipientResult], deltas: Deltas) -> Settled:
     """Settle results that all have a right to their recipients; starts again if one has not."""
     long: list[Sequence[RecipientResult]] = []
     ending: list[RecipientResult] = []
@@ -122,16 +132,18 @@ def _settle_all(
         if outcome in _TELLS_SENDER:
             telling += [(r.message_id, r.n) for r in stretch]
     if telling:
-        tell(conn, telling, now=now)
+        tell(conn, telling, now=by.now)
     if long:
-        end(conn, worker, long)
+        end(conn, by, long)
     if ending:
-        _expect(sql.change(conn, st.END, [(r.message_id, r.n) for r in ending], worker=worker), len(ending))
+        _expect(
+            sql.change(conn, st.END, [(r.message_id, r.n) for r in ending], worker=by.worker), len(ending)
+        )
     if deferred:
         rows = [_deferral(r) for r in deferred]
-        _expect(sql.change(conn, st.DEFER, rows, worker=worker), len(rows))
+        _expect(sql.change(conn, st.DEFER, rows, worker=by.worker), len(rows))
     if ending or deferred:
-        sql.run(conn, st.RECORD, [_row(r, late=0) for r in ending + deferred], worker=worker)
+        sql.run(conn, st.RECORD, [_row(r, late=0) for r in ending + deferred], worker=by.worker, run=by.run)
     for (route, outcome_value), count in counts.items():
         _count(deltas, route, outcome_value, State.ACTIVE.value, held=False, count=count)
     return Settled(SettleReport(len(results), 0), len(results))
@@ -167,26 +179,24 @@ def _stretches(results: Sequence[RecipientResult]) -> list[Sequence[RecipientRes
     return stretches
 
 
-def _end_on_sqlite(conn: Connection, worker: int, stretches: Sequence[Sequence[RecipientResult]]) -> None:
+def _end_on_sqlite(conn: Connection, by: _By, stretches: Sequence[Sequence[RecipientResult]]) -> None:
     total = sum(map(len, stretches))
     rows = [(some[0].message_id, some[0].n, some[-1].n, *_facts(some[0])) for some in stretches]
-    _expect(sql.change(conn, st.RECORD_STRETCHES, rows, worker=worker), total)
-    _expect(sql.change_each(conn, st.END_STRETCH, [(*row[:3], worker) for row in rows]), total)
+    _expect(sql.change(conn, st.RECORD_STRETCHES, rows, worker=by.worker, run=by.run), total)
+    _expect(sql.change_each(conn, st.END_STRETCH, [(*row[:3], by.worker) for row in rows]), total)
 
 
-def _end_on_postgres(conn: Connection, worker: int, stretches: Sequence[Sequence[RecipientResult]]) -> None:
+def _end_on_postgres(conn: Connection, by: _By, stretches: Sequence[Sequence[RecipientResult]]) -> None:
     keys = [(r.message_id, r.n, i) for i, some in enumerate(stretches, 1) for r in some]
     facts = sql.encoded([_facts(some[0]) for some in stretches])
-    _expect(sql.change(conn, st.END_ALIKE, keys, worker=worker, facts=facts), len(keys))
+    _expect(sql.change(conn, st.END_ALIKE, keys, worker=by.worker, run=by.run, facts=facts), len(keys))
 
 
-def _settle_each(
-    conn: Connection, worker: int, results: Sequence[RecipientResult], now: int, deltas: Deltas
-) -> Settled:
+def _settle_each(conn: Connection, by: _By, results: Sequence[RecipientResult], deltas: Deltas) -> Settled:
     keys = [(r.message_id, r.n) for r in results]
     standing = {(row[0], row[1]): _Held(*row[2:]) for row in sql.run(conn, st.STANDING, keys)}
     at = [(r.message_id, r.n, r.at) for r in results]
-    recorded = {tuple(row) for row in sql.run(conn, st.RECORDED, at, worker=worker)}
+    recorded = {tuple(row) for row in sql.run(conn, st.RECORDED, at, worker=by.worker)}
     ending: list[Key] = []
     telling: list[Key] = []
     deferred: list[RecipientResult] = []
@@ -198,13 +208,13 @@ def _settle_each(
         held = standing.get(key)
         if (*key, r.at) in recorded:
             continue
-        ours = held is not None and held.lease == worker and held.attempts < r.attempt
+        ours = held is not None and held.lease == by.worker and held.attempts < r.attempt
         if held is None or not (ours or r.outcome is Outcome.DELIVERED):
             deltas[r.route, State.LATE.value] += 1
             late += 1
             ledger.append(_row(r, late=1))
             continue
-        leases += held.lease == worker
+        leases += held.lease == by.worker
         ledger.append(_row(r, late=0))
         _count(deltas, held.route, r.outcome._value_, held.state, held=held.hold is not None)
         if r.outcome is Outcome.DEFERRED:
@@ -214,14 +224,14 @@ def _settle_each(
         if r.outcome in _TELLS_SENDER:
             telling.append(key)
     if telling:
-        tell(conn, telling, now=now)
+        tell(conn, telling, now=by.now)
     if ending:
         _expect(sql.change(conn, st.REMOVE, ending), len(ending))
     for statement, some in ((st.DEFER, deferred), (st.DEFER_HELD, deferred_held)):
         if some:
-            _expect(sql.change(conn, statement, [_deferral(r) for r in some], worker=worker), len(some))
+            _expect(sql.change(conn, statement, [_deferral(r) for r in some], worker=by.worker), len(some))
     if ledger:
-        sql.run(conn, st.RECORD, ledger, worker=worker)
+        sql.run(conn, st.RECORD, ledger, worker=by.worker, run=by.run)
     return Settled(SettleReport(len(ledger) - late, late), leases)
 
 

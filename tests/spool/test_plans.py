@@ -34,12 +34,12 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
         ("states", leasing.LEASED_STATES, _KEY, {"worker": 9}),
         ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE}),
         ("rescue uncertain", leasing.RESCUE_UNCERTAIN, _KEY, {"worker": 9, "due": DUE, "text": ""}),
-        ("record uncertain", leasing.RECORD_UNCERTAIN, _KEY, {"worker": 9, "now": DUE, "text": ""}),
+        ("record uncertain", leasing.RECORD_UNCERTAIN, _KEY, {"worker": 9, "now": DUE, "text": "", "run": 1}),
         ("end", settling.END, _KEY, {"worker": 9}),
         ("defer", settling.DEFER, deferral, {"worker": 9}),
         ("remove", settling.REMOVE, _KEY, {}),
         ("standing", settling.STANDING, _KEY, {}),
-        ("record", settling.RECORD, record, {"worker": 9}),
+        ("record", settling.RECORD, record, {"worker": 9, "run": 1}),
         ("recorded", settling.RECORDED, (*_KEY, DUE), {"worker": 9}),
         ("overdue", settling.OVERDUE, (), {"expires": 0, "id": 0, "now": NOW, "limit": 1000}),
         ("overdue recipients", settling.OVERDUE_RECIPIENTS, (1, ""), {"limit": 1000}),
@@ -65,11 +65,11 @@ _CLAIM: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] 
 }
 _END: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] = {
     "sqlite": [
-        ("record stretches", settling.RECORD_STRETCHES, _STRETCH, {"worker": 9}),
+        ("record stretches", settling.RECORD_STRETCHES, _STRETCH, {"worker": 9, "run": 1}),
         ("end stretch", settling.END_STRETCH, (), {"message_id": 1, "first": 0, "last": 9, "worker": 9}),
     ],
     "postgresql": [
-        ("end alike", settling.END_ALIKE, (*_KEY, 1), {"worker": 9, "facts": f"[{_FACTS}]"}),
+        ("end alike", settling.END_ALIKE, (*_KEY, 1), {"worker": 9, "run": 1, "facts": f"[{_FACTS}]"}),
     ],
 }
 

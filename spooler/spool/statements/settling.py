@@ -43,9 +43,9 @@ RECORD = Statement(
     """
     WITH {b}
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
-        code, enhanced, text, destination, waited, took)
+        code, enhanced, text, destination, waited, took, run)
     SELECT b.message_id, b.n, b.at, :worker, b.address, b.route, b.attempt, b.outcome, b.uncertain, b.late,
-        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took
+        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took, :run
     FROM b WHERE b.message_id > 0
     ON CONFLICT DO NOTHING
     """,
@@ -73,9 +73,9 @@ RECORD_STRETCHES = Statement(
     """
     WITH {b}
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
-        code, enhanced, text, destination, waited, took)
+        code, enhanced, text, destination, waited, took, run)
     SELECT r.message_id, r.n, b.at, :worker, r.address, b.route, b.attempt, b.outcome, b.uncertain, FALSE,
-        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took
+        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took, :run
     FROM b CROSS JOIN recipient r
     WHERE r.message_id = b.message_id AND r.n BETWEEN b.first AND b.last
         AND r.lease = :worker AND r.attempts + 1 = b.attempt
@@ -121,9 +121,9 @@ END_ALIKE = Statement(
             CAST(e->>10 AS bigint) AS waited, CAST(e->>11 AS bigint) AS took
         FROM jsonb_array_elements(CAST(:facts AS jsonb)) WITH ORDINALITY AS given(e, i))
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
-        code, enhanced, text, destination, waited, took)
+        code, enhanced, text, destination, waited, took, run)
     SELECT g.message_id, g.n, f.at, :worker, g.address, f.route, f.attempt, f.outcome, f.uncertain, FALSE,
-        f.stage, f.code, f.enhanced, f.text, f.destination, f.waited, f.took
+        f.stage, f.code, f.enhanced, f.text, f.destination, f.waited, f.took, :run
     FROM gone g JOIN facts f ON f.f = g.f WHERE g.attempts + 1 = f.attempt
     ON CONFLICT DO NOTHING
     """,
