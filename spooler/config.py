@@ -96,7 +96,7 @@ class Worker(Section, frozen=True):
 
     claim: Count = 500
     """Recipients claimed at once, at most, per route."""
-    buffer: Annotated[int, msgspec.Meta(ge=1 << 20)] = 32 << 20
+    buffer: Annotated[int, msgspec.Meta(ge=1 << 20)] = 8 << 20
     """Bytes of contents held in memory, read ahead of delivery."""
     grace: Duration = Duration(30)
     """After SIGTERM, how long transactions may take to end."""

@@ -137,12 +137,16 @@ def _ledger() -> None:
         sa.Column("destination", sa.Text, nullable=False),
         sa.Column("waited", sa.BigInteger, nullable=False),
         sa.Column("took", sa.BigInteger, nullable=False),
+        sa.Column("run", sa.BigInteger, nullable=False),
         sa.Column("who", sa.Text),
         sa.Column("why", sa.Text),
         sqlite_with_rowid=False,
         postgresql_partition_by="RANGE (at)",
     )
-    op.create_index("attempt_address", "attempt", [sa.text("lower(address)"), "at"])
+    if op.get_context().dialect.name == "postgresql":
+        op.create_index("attempt_address", "attempt", [sa.text("lower(address)"), "at"])
+    else:
+        op.create_index("attempt_run", "attempt", ["run", sa.text("lower(address)")])
 
 
 def _bookkeeping() -> None:

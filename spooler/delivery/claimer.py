@@ -1,12 +1,14 @@
 """Claims what the lanes have room for, reads contents ahead, and knows when nothing is left to do.
 
 No more is claimed than lanes can take at once plus about one batch, so a slow target or a slow spool
-throttles claiming by itself. Contents are read ahead within a budget of bytes; what does not fit is
-streamed when its transaction runs.
+throttles claiming by itself. Contents are read ahead, a slice at a time, within a budget of bytes: claims
+that do not fit wait here, unread, and nothing more is claimed meanwhile. Contents of more than a chunk are
+streamed when their transaction runs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from spooler.policy import classify
 from spooler.policy.plan import group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from spooler.claim import ClaimedRecipient
     from spooler.config import Worker
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from spooler.delivery.ports import Ground
 
 POLL = 0.1  # seconds between looks at a spool that had nothing due
+SLICE = 1 << 20  # bytes of contents read by one call: for a moment there are a few copies of them
 PATIENCE = 3  # failures in a row after which a drain takes a route for dead
 
 
@@ -59,6 +62,8 @@ class Claimer:
         self._until = until
         self._wake = trio.Event()
         self._poll = poll
+        self._unread: deque[Claim] = deque()
+        """What was claimed and waits for room in memory."""
         self._dry: set[str] = set()
         self._look_at = self._looked_at = 0.0
         self._dried = trio.Event()
@@ -92,6 +97,8 @@ class Claimer:
         """Claim until stopped or done."""
         while not self._stopping:
             self._wake = trio.Event()
+            if self._unread and await self._read_on():
+                continue
             if self._dry and trio.current_time() >= self._next_look():
                 await self._look()
             wants = self._wants()
@@ -102,6 +109,7 @@ class Claimer:
                 return
             with trio.move_on_after(self._pause()):
                 await self._wake.wait()
+        self._pass_on(self._unread, {})  # the lanes give back what was not begun
 
     def _next_look(self) -> float:
         """When to look at what was dry: at news, but less often while there is other work."""
@@ -133,10 +141,13 @@ class Claimer:
 
     def _wants(self) -> list[Want]:
         limits = self._limits
-        held = sum(lane.held_bytes for lane in self._lanes.values())
-        if held >= limits.buffer or self._settler.backlog > 4 * limits.claim:
-            return []
         now = trio.current_time()
+        if self._unread or self._room() <= 0:
+            for lane in self._lanes.values():
+                lane.room(batch=1, now=now)  # memory is full: what waits for a mailbox that is stuck leaves
+            return []
+        if self._settler.backlog > 4 * limits.claim:
+            return []
         wants = []
         for lane in self._lanes.values():
             if lane.name not in self._dry:
@@ -159,27 +170,40 @@ class Claimer:
                 self._look_at = trio.current_time() + self._poll
                 self._dried.set()
         live = [claim for claim in claims if not self._expired(claim, now)]
-        contents = await self._read_ahead(live)
-        for claim in live:
+        self._unread.extend(live)
+
+    def _room(self) -> int:
+        """How many bytes of contents may still be taken into memory."""
+        return self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())
+
+    async def _read_on(self) -> bool:
+        """Read a slice of what waits, and pass it on; whether there was room for any."""
+        room = min(SLICE, self._room())
+        claims: list[Claim] = []
+        wanted: dict[int, None] = {}
+        while self._unread:
+            claim = self._unread[0]
+            if claim.size <= CHUNK_SIZE and claim.content not in wanted:
+                if claim.size > room:
+                    break
+                room -= claim.size
+                wanted[claim.content] = None
+            claims.append(self._unread.popleft())
+        contents: dict[int, bytes] = {}
+        if wanted:
+            ground = self._ground
+            contents = await insist(ground, "reading contents", lambda: ground.spool.contents(list(wanted)))
+        self._pass_on(claims, contents)
+        return bool(claims)
+
+    def _pass_on(self, claims: Iterable[Claim], contents: Mapping[int, bytes]) -> None:
+        """Give claims to their lanes, in parcels."""
+        for claim in claims:
             lane = self._lanes[claim.route]
             lane.add(
                 Parcel(claim=claim, recipients=some, content=contents.get(claim.content))
                 for some in group(claim.recipients, lane.route.recipients, special=_needs_utf8)
             )
-
-    async def _read_ahead(self, claims: Sequence[Claim]) -> dict[int, bytes]:
-        budget = self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())
-        wanted: dict[int, None] = {}
-        for claim in claims:
-            if claim.size <= CHUNK_SIZE and claim.content not in wanted:
-                budget -= claim.size
-                if budget < 0:
-                    break
-                wanted[claim.content] = None
-        if not wanted:
-            return {}
-        ground = self._ground
-        return await insist(ground, "reading contents", lambda: ground.spool.contents(list(wanted)))
 
     def _expired(self, claim: Claim, now: int) -> bool:
         """Settle a claim whose time is over."""
@@ -192,7 +216,11 @@ class Claimer:
         return True
 
     def _idle(self) -> bool:
-        return self._settler.backlog == 0 and all(lane.held == 0 for lane in self._lanes.values())
+        return (
+            not self._unread
+            and self._settler.backlog == 0
+            and all(lane.held == 0 for lane in self._lanes.values())
+        )
 
     async def _done(self) -> bool:
         """Whether a drain may end: nothing is due on a route that lives, or nothing is left."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from spooler.spool.connect import Database
+    from spooler.spool.runs import Runs
 
 DAY = 86_400_000_000  # µs
 LOOKS = 10  # contents that a sweep looks at for each that it may remove
@@ -37,8 +38,9 @@ ENDED_MOST = 200_000  # messages remembered as worth a look, some 15 MB at most
 class Chores:
     """What one store remembers from one chore to the next: where it was."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, runs: Runs) -> None:
         self._db = db
+        self._runs = runs
         self._mutex = threading.Lock()
         self._ended: dict[int, None] = {}
         self._swept_to = 0
@@ -80,7 +82,9 @@ class Chores:
         rows = [(ident, name) for ident in messages for name in names]
         for page in sql.pages(settling.OVERDUE_RECIPIENTS, rows):
             while ended < limit:
-                some = self._db.write(partial(_expire, which=page, now=now, limit=limit - ended))
+                run = self._runs.take(0, now=now)
+                some = self._db.write(partial(_expire, which=page, now=now, limit=limit - ended, run=run))
+                self._runs.take(some, now=now)
                 ended += some
                 if some == 0:
                     break
@@ -133,7 +137,7 @@ def _overdue(conn: Connection, after: tuple[int, int], now: int) -> list[tuple[i
     return [(row[0], row[1], bool(row[2])) for row in rows]
 
 
-def _expire(conn: Connection, which: Sequence[tuple[int, str]], now: int, limit: int) -> int:
+def _expire(conn: Connection, which: Sequence[tuple[int, str]], now: int, limit: int, run: int) -> int:
     victims = sql.run(conn, settling.OVERDUE_RECIPIENTS, which, limit=limit).all()
     deltas = Deltas()
     ledger: list[tuple[object, ...]] = []
@@ -144,7 +148,7 @@ def _expire(conn: Connection, which: Sequence[tuple[int, str]], now: int, limit:
     keys = [(row.message_id, row.n) for row in victims]
     tell(conn, keys, now=now)
     for page in sql.pages(settling.RECORD, ledger):
-        sql.run(conn, settling.RECORD, page, worker=0)
+        sql.run(conn, settling.RECORD, page, worker=0, run=run)
     for some in sql.pages(settling.REMOVE, keys):
         sql.run(conn, settling.REMOVE, some)
     if victims:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-import msgspec
-
 from spooler.envelope import CHUNK_SIZE
 from spooler.spool import sql
 from spooler.spool.statements import upkeep as st
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
 
     from spooler.spool.connect import Database
 
-SLICE = 64  # contents read by one statement: at most 16 MiB, and two copies of them for a moment
-_LENGTHS = msgspec.json.Decoder(list[tuple[int, int]])
+SLICE = 256  # contents read by one statement; whoever asks limits their bytes
 
 
 def contents(db: Database, idents: Sequence[int]) -> dict[int, bytes]:
@@ -52,10 +49,4 @@ def _slice(conn: Connection, idents: Sequence[int]) -> dict[int, bytes]:
         text, _ = st.CONTENTS.render("postgresql", 0)
         with driver.cursor(binary=True) as cursor:
             return dict(cursor.execute(text.encode(), (list(idents),)).fetchall())
-    lengths, blob = sql.run(conn, st.CONTENTS, [(ident,) for ident in idents]).one()
-    found = {}
-    start = 0
-    for ident, length in _LENGTHS.decode(lengths):
-        found[ident] = blob[start : start + length]
-        start += length
-    return found
+    return {row[0]: row[1] for row in sql.run(conn, st.CONTENTS, [(ident,) for ident in idents])}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from spooler.ident import IdMaker
     from spooler.spool.connect import Database
+    from spooler.spool.runs import Runs
 
 Key = tuple[int, int]  # message_id, n
 
@@ -41,8 +42,9 @@ _CLAIMS = msgspec.json.Decoder(list[Claim], strict=False)  # SQLite's JSON says 
 class Leases:
     """What one store knows of its workers' leases."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, runs: Runs) -> None:
         self._db = db
+        self._runs = runs
         self._mutex = threading.Lock()
         self._owed: dict[tuple[str, int], int] = {}  # (route, priority) -> eighths of a recipient
         self._held: dict[int, int] = {}  # worker -> how many it holds, or more
@@ -158,7 +160,16 @@ class Leases:
         while keys := self._next_leased(worker, last):
             last = keys[-1]
             rescued += self._db.write(
-                partial(_rescue, worker=worker, keys=keys, now=now, due=due, uncertain=uncertain, text=text)
+                partial(
+                    _rescue,
+                    worker=worker,
+                    keys=keys,
+                    now=now,
+                    due=due,
+                    uncertain=uncertain,
+                    text=text,
+                    run=self._runs.take(len(keys), now=now),
+                )
             )
         self._remove(worker)
         return rescued
@@ -263,7 +274,15 @@ def _unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callabl
 
 
 def _rescue(
-    conn: Connection, *, worker: int, keys: Sequence[Key], now: int, due: int, uncertain: bool, text: str
+    conn: Connection,
+    *,
+    worker: int,
+    keys: Sequence[Key],
+    now: int,
+    due: int,
+    uncertain: bool,
+    text: str,
+    run: int,
 ) -> int:
     if not uncertain:
         return _unlease(
@@ -278,7 +297,7 @@ def _rescue(
         deltas[route, State.DEFERRALS.value] += count
         total += count
     if total:
-        sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text)
+        sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)
         sql.run(conn, st.RESCUE_UNCERTAIN, keys, worker=worker, due=due, text=text)
         deltas.apply(conn, slot())
     return total

@@ -128,7 +128,14 @@ class RemoteSpool:
             end = start + LENGTH + int.from_bytes(buffer[start : start + LENGTH], "big")
             if len(buffer) < end:
                 break
-            answer = wire.unpack_answer(bytes(memoryview(buffer)[start + LENGTH : end]))
+            body = memoryview(buffer)[start + LENGTH : end]
+            if end == len(buffer):  # the answer keeps the buffer: what may be megabytes is not copied
+                answer = wire.unpack_answer(body)
+                buffer = self._buffer = bytearray()
+                end = 0
+            else:
+                answer = wire.unpack_answer(bytes(body))
+                body.release()
             event = self._waiting.get(answer.number)
             if event is not None:
                 event.set()

@@ -157,12 +157,16 @@ attempt = sa.Table(
     _text("destination"),
     _big("waited"),
     _big("took"),
+    _big("run"),
     sa.Column("who", sa.Text),
     sa.Column("why", sa.Text),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (at)",
 )
-sa.Index("attempt_address", sa.func.lower(attempt.c.address), attempt.c.at)
+# on Postgres the partitions keep it small; on SQLite see `spooler.spool.runs`
+_lower = sa.func.lower(attempt.c.address)
+sa.Index("attempt_address", _lower, attempt.c.at).ddl_if(dialect="postgresql")
+sa.Index("attempt_run", attempt.c.run, _lower).ddl_if(dialect="sqlite")
 
 notice = sa.Table(
     "notice",

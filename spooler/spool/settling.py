@@ -1,8 +1,9 @@
 """Making results durable: the queue loses what ended, the ledger gains what happened, in one transaction.
 
 Nearly always every result finds its recipient under its worker's lease, so that is tried first, with
-guarded statements whose row counts tell. If they do not add up, the transaction starts again, looks at
-what stands and decides for each result:
+guarded statements whose row counts tell. Results of one transaction mostly differ in the recipient alone:
+such a *stretch* is one row for the database, which has the rest in the queue already. If the counts do not
+add up, the database's transaction starts again, looks at what stands and decides for each result:
 
 - it is in the ledger already: a repeat, nothing happens;
 - delivered, and somebody else holds the recipient, or nobody: a final 2xx is a fact, the recipient is
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Key = tuple[int, int]
 _TELLS_SENDER = (Outcome.FAILED, Outcome.EXPIRED)
+LONG = 4  # results: from here on a stretch costs SQLite less than its recipients one by one
 
 
 class Settled(NamedTuple):
@@ -40,6 +42,14 @@ class Settled(NamedTuple):
 
     report: SettleReport
     leases: int
+
+
+class _By(NamedTuple):
+    """Who settles, when (µs UTC), and into which run of the ledger."""
+
+    worker: int
+    now: int
+    run: int
 
 
 class _Held(NamedTuple):
@@ -52,12 +62,16 @@ class _Held(NamedTuple):
     state: str
 
 
-def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now: int) -> Settled:
-    """Make a batch of results durable; doing it again changes nothing."""
+def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now: int, run: int) -> Settled:
+    """Make a batch of results durable; doing it again changes nothing.
+
+    `run` is the run of the ledger that it goes into.
+    """
     if not results:
         return Settled(SettleReport(0, 0), 0)
     rounds = _rounds(results)
     careful = len(rounds) > 1
+    by = _By(worker, now, run)
 
     def work(conn: Connection) -> Settled:
         nonlocal careful
@@ -65,10 +79,10 @@ def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now
         deltas = Deltas()
         for part in rounds:
             if careful:
-                report, ended = _settle_each(conn, worker, part, now, deltas)
+                report, ended = _settle_each(conn, by, part, deltas)
             else:
                 careful = True  # unless this succeeds
-                report, ended = _settle_all(conn, worker, part, now, deltas)
+                report, ended = _settle_all(conn, by, part, deltas)
             settled += report.settled
             late += report.late
             leases += ended
@@ -80,11 +94,14 @@ def settle(db: Database, worker: int, results: Sequence[RecipientResult], *, now
 
 def _rounds(results: Sequence[RecipientResult]) -> list[list[RecipientResult]]:
     """Cut into batches that statements take, in order, no recipient twice in one."""
+    most = st.RECORD.most_rows
+    if len(results) <= most and len({(r.message_id, r.n) for r in results}) == len(results):
+        return [list(results)]
     rounds: list[list[RecipientResult]] = []
     seen: set[Key] = set()
     for result in results:
         key = (result.message_id, result.n)
-        if not rounds or key in seen or len(rounds[-1]) == st.RECORD.most_rows:
+        if not rounds or key in seen or len(rounds[-1]) == most:
             rounds.append([])
             seen = set()
         seen.add(key)
@@ -92,32 +109,94 @@ def _rounds(results: Sequence[RecipientResult]) -> list[list[RecipientResult]]:
     return rounds
 
 
-def _settle_all(
-    conn: Connection, worker: int, results: Sequence[RecipientResult], now: int, deltas: Deltas
-) -> Settled:
+def _settle_all(conn: Connection, by: _By, results: Sequence[RecipientResult], deltas: Deltas) -> Settled:
     """Settle results that all have a right to their recipients; starts again if one has not."""
-    endings = [(r.message_id, r.n) for r in results if r.outcome is not Outcome.DEFERRED]
-    if endings:
-        telling = [(r.message_id, r.n) for r in results if r.outcome in _TELLS_SENDER]
-        if telling:
-            tell(conn, telling, now=now)
-        _expect(sql.change(conn, st.END, endings, worker=worker), len(endings))
-    if len(endings) < len(results):
-        deferred = [_deferral(r) for r in results if r.outcome is Outcome.DEFERRED]
-        _expect(sql.change(conn, st.DEFER, deferred, worker=worker), len(deferred))
-    sql.run(conn, st.RECORD, [_row(r, late=0) for r in results], worker=worker)
-    for (route, outcome), count in Counter([(r.route, r.outcome._value_) for r in results]).items():
-        _count(deltas, route, outcome, State.ACTIVE.value, held=False, count=count)
+    long: list[Sequence[RecipientResult]] = []
+    ending: list[RecipientResult] = []
+    deferred: list[RecipientResult] = []
+    telling: list[Key] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    sqlite = conn.dialect.name == "sqlite"
+    end = _end_on_sqlite if sqlite else _end_on_postgres
+    for stretch in _stretches(results):
+        first = stretch[0]
+        outcome = first.outcome
+        counts[first.route, outcome._value_] += len(stretch)
+        if outcome is Outcome.DEFERRED:
+            deferred += stretch
+            continue
+        if sqlite and len(stretch) < LONG:
+            ending += stretch
+        else:
+            long.append(stretch)
+        if outcome in _TELLS_SENDER:
+            telling += [(r.message_id, r.n) for r in stretch]
+    if telling:
+        tell(conn, telling, now=by.now)
+    if long:
+        end(conn, by, long)
+    if ending:
+        _expect(
+            sql.change(conn, st.END, [(r.message_id, r.n) for r in ending], worker=by.worker), len(ending)
+        )
+    if deferred:
+        rows = [_deferral(r) for r in deferred]
+        _expect(sql.change(conn, st.DEFER, rows, worker=by.worker), len(rows))
+    if ending or deferred:
+        sql.run(conn, st.RECORD, [_row(r, late=0) for r in ending + deferred], worker=by.worker, run=by.run)
+    for (route, outcome_value), count in counts.items():
+        _count(deltas, route, outcome_value, State.ACTIVE.value, held=False, count=count)
     return Settled(SettleReport(len(results), 0), len(results))
 
 
-def _settle_each(
-    conn: Connection, worker: int, results: Sequence[RecipientResult], now: int, deltas: Deltas
-) -> Settled:
+def _stretches(results: Sequence[RecipientResult]) -> list[Sequence[RecipientResult]]:
+    """Cut where anything but the address changes, or a number of the message is left out."""
+    stretches = []
+    start = 0
+    p = results[0]
+    for i, r in enumerate(results[1:], 1):
+        if not (
+            r.n == p.n + 1
+            and r.message_id == p.message_id
+            and r.at == p.at
+            and r.text == p.text
+            and r.outcome is p.outcome
+            and r.stage is p.stage
+            and r.code == p.code
+            and r.waited == p.waited
+            and r.took == p.took
+            and r.attempt == p.attempt
+            and r.route == p.route
+            and r.destination == p.destination
+            and r.enhanced == p.enhanced
+            and r.due == p.due
+            and r.uncertain is p.uncertain
+        ):
+            stretches.append(results[start:i])
+            start = i
+        p = r
+    stretches.append(results[start:])
+    return stretches
+
+
+def _end_on_sqlite(conn: Connection, by: _By, stretches: Sequence[Sequence[RecipientResult]]) -> None:
+    total = sum(map(len, stretches))
+    rows = [(some[0].message_id, some[0].n, some[-1].n, *_facts(some[0])) for some in stretches]
+    _expect(sql.change(conn, st.RECORD_STRETCHES, rows, worker=by.worker, run=by.run), total)
+    _expect(sql.change_each(conn, st.END_STRETCH, [(*row[:3], by.worker) for row in rows]), total)
+
+
+def _end_on_postgres(conn: Connection, by: _By, stretches: Sequence[Sequence[RecipientResult]]) -> None:
+    keys = [(r.message_id, r.n, i) for i, some in enumerate(stretches, 1) for r in some]
+    facts = sql.encoded([_facts(some[0]) for some in stretches])
+    _expect(sql.change(conn, st.END_ALIKE, keys, worker=by.worker, run=by.run, facts=facts), len(keys))
+
+
+def _settle_each(conn: Connection, by: _By, results: Sequence[RecipientResult], deltas: Deltas) -> Settled:
     keys = [(r.message_id, r.n) for r in results]
     standing = {(row[0], row[1]): _Held(*row[2:]) for row in sql.run(conn, st.STANDING, keys)}
     at = [(r.message_id, r.n, r.at) for r in results]
-    recorded = {tuple(row) for row in sql.run(conn, st.RECORDED, at, worker=worker)}
+    recorded = {tuple(row) for row in sql.run(conn, st.RECORDED, at, worker=by.worker)}
     ending: list[Key] = []
     telling: list[Key] = []
     deferred: list[RecipientResult] = []
@@ -129,13 +208,13 @@ def _settle_each(
         held = standing.get(key)
         if (*key, r.at) in recorded:
             continue
-        ours = held is not None and held.lease == worker and held.attempts < r.attempt
+        ours = held is not None and held.lease == by.worker and held.attempts < r.attempt
         if held is None or not (ours or r.outcome is Outcome.DELIVERED):
             deltas[r.route, State.LATE.value] += 1
             late += 1
             ledger.append(_row(r, late=1))
             continue
-        leases += held.lease == worker
+        leases += held.lease == by.worker
         ledger.append(_row(r, late=0))
         _count(deltas, held.route, r.outcome._value_, held.state, held=held.hold is not None)
         if r.outcome is Outcome.DEFERRED:
@@ -145,14 +224,14 @@ def _settle_each(
         if r.outcome in _TELLS_SENDER:
             telling.append(key)
     if telling:
-        tell(conn, telling, now=now)
+        tell(conn, telling, now=by.now)
     if ending:
         _expect(sql.change(conn, st.REMOVE, ending), len(ending))
     for statement, some in ((st.DEFER, deferred), (st.DEFER_HELD, deferred_held)):
         if some:
-            _expect(sql.change(conn, statement, [_deferral(r) for r in some], worker=worker), len(some))
+            _expect(sql.change(conn, statement, [_deferral(r) for r in some], worker=by.worker), len(some))
     if ledger:
-        sql.run(conn, st.RECORD, ledger, worker=worker)
+        sql.run(conn, st.RECORD, ledger, worker=by.worker, run=by.run)
     return Settled(SettleReport(len(ledger) - late, late), leases)
 
 
@@ -195,6 +274,24 @@ def _row(r: RecipientResult, *, late: int) -> tuple[object, ...]:
         r.outcome._value_,
         1 if r.uncertain else 0,
         late,
+        r.stage._value_,
+        r.code,
+        r.enhanced,
+        r.text,
+        r.destination,
+        r.waited,
+        r.took,
+    )
+
+
+def _facts(r: RecipientResult) -> tuple[object, ...]:
+    """Give what the results of a stretch have in common."""
+    return (
+        r.at,
+        r.route,
+        r.attempt,
+        r.outcome._value_,
+        1 if r.uncertain else 0,
         r.stage._value_,
         r.code,
         r.enhanced,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -62,7 +62,7 @@ class Statement:
     postgres: str = ""
     _rendered: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def most_rows(self) -> int:
         """How many rows one execution takes."""
         fitting = SQLITE_MAX_PARAMETERS // max(1, len(self.columns))
@@ -126,8 +126,8 @@ def run(
     parameters: list[Any] = []
     if dialect == "postgresql":
         text, names = statement.render(dialect, 0)
-        encoded = _json(rows)
-        parameters += [encoded if name == _BATCH else scalars[name] for name in names]
+        batch = encoded(rows)
+        parameters += [batch if name == _BATCH else scalars[name] for name in names]
     else:
         size = next(size for size in _SIZES if size >= len(rows))
         text, names = statement.render(dialect, size)
@@ -157,6 +157,18 @@ def change(
     return driver.total_changes - before
 
 
+def change_each(conn: Connection, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Execute once for each row of scalars, in the text's order; return how many rows changed. SQLite only.
+
+    For few executions that change many rows each: see above.
+    """
+    driver = cast("sqlite3.Connection", conn.connection.driver_connection)
+    text, _ = statement.render("sqlite", 0)
+    before = driver.total_changes
+    conn.exec_driver_sql(text, list(rows))
+    return driver.total_changes - before
+
+
 def pages(statement: Statement, rows: Sequence[R]) -> Iterator[Sequence[R]]:
     """Cut a long list of rows into batches that `statement` takes."""
     step = statement.most_rows
@@ -164,7 +176,7 @@ def pages(statement: Statement, rows: Sequence[R]) -> Iterator[Sequence[R]]:
         yield rows[start : start + step]
 
 
-def _json(rows: Sequence[tuple[Any, ...]]) -> str:
+def encoded(rows: Sequence[tuple[Any, ...]]) -> str:
     """Encode for Postgres, which takes neither NUL nor lone surrogates in a text."""
     try:
         encoded = msgspec.json.encode(rows)

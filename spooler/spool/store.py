@@ -24,6 +24,7 @@ from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
 from spooler.spool.leasing import Leases
 from spooler.spool.place import parse_place
+from spooler.spool.runs import Runs
 from spooler.spool.standing import check_schema
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class Store:
         self.uuid = uuid
         self._db = db
         self._ids = id_maker or IdMaker()
-        self._leases = Leases(db)
-        self._chores = Chores(db)
+        self._runs = Runs()
+        self._leases = Leases(db, self._runs)
+        self._chores = Chores(db, self._runs)
         self._waiter = wake.Waiter(db, uuid)
 
     @classmethod
@@ -140,7 +142,9 @@ class Store:
 
     def settle(self, worker: int, results: Sequence[RecipientResult], *, now: int) -> SettleReport:
         """Make results durable in one transaction; see `spooler.spool.settling`. Repeating it is harmless."""
-        settled = settling.settle(self._db, worker, results, now=now)
+        settled = settling.settle(
+            self._db, worker, results, now=now, run=self._runs.take(len(results), now=now)
+        )
         self._leases.settled(worker, settled.leases)
         ended = [r.message_id for r in results if r.outcome is not Outcome.DEFERRED]
         self._chores.ended(ended)

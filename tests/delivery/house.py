@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from spooler.config import Config, Duration, Retry, Route
+from spooler.config import Config, Duration, Retry, Route, Worker
 from spooler.delivery.claimer import Until
 from spooler.envelope import BodyType, Content, NewMessage, NewRecipient
 from spooler.sink.script import Script
@@ -114,11 +114,13 @@ class House:
         (enqueued,) = self.store.enqueue([message], now=EPOCH)
         return enqueued.id
 
-    def worker(self, routes: dict[str, Route], *, until_empty: bool | None = True) -> WorkerRun:
+    def worker(
+        self, routes: dict[str, Route], *, until_empty: bool | None = True, options: Worker | None = None
+    ) -> WorkerRun:
         """Make a worker; `until_empty` None: one that runs until it is stopped."""
         return WorkerRun(
             spool=self.spool,
-            config=Config(routes=routes, lhlo="client"),
+            config=Config(routes=routes, lhlo="client", worker=options or Worker()),
             observe=self.events.append,
             until=None if until_empty is None else Until(empty=until_empty),
             clock=clock,

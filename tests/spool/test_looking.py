@@ -9,7 +9,8 @@ import pytest
 from spooler.envelope import NewRecipient, Priority
 from spooler.records import QueueFilter, State
 from spooler.result import Outcome
-from tests.spool.making import DUE, MINUTE, NOW, act, check_tallies, claim, message, put, results, worker
+from spooler.spool import runs
+from tests.spool.making import DUE, MINUTE, NOW, act, ask, check_tallies, claim, message, put, results, worker
 
 if TYPE_CHECKING:
     from spooler.spool.store import Store
@@ -104,6 +105,24 @@ def test_ledger_for_an_address(store: Store) -> None:
     assert [e.attempt for e in store.ledger_for("uSER@example.ORG", limit=3)] == [4, 3, 2]
     assert store.ledger_for("nobody@example.org", limit=3) == []
     assert store.ledger_for("no\udcffbody\0", limit=3) == []
+
+
+def test_ledger_for_an_address_over_many_runs(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address is found in every run of the ledger, those of a writer before this one too."""
+    monkeypatch.setattr(runs, "ROWS", 3)
+    idents = put(store, *(message("a@example.org", "b@example.org", "c@example.org") for _ in range(5)))
+    me = worker(store)
+    for c in claim(store, me):
+        store.settle(me, results([c], at=DUE + c.message_id % 10), now=DUE)
+    (last,) = put(other, message("B@example.org"))
+    other.settle(me, results(claim(other, me)), now=DUE + 1000)
+
+    assert len(ask(store, "SELECT DISTINCT run FROM attempt")) == 6
+    found = store.ledger_for("b@example.org", limit=100)
+    assert sorted(e.message_id for e in found) == sorted([*idents, last])
+    assert found == sorted(found, key=lambda e: (e.at, e.message_id, e.n), reverse=True)
 
 
 def test_empty(store: Store) -> None:

@@ -20,6 +20,8 @@ QUEUED = 100_000
 _DUE = {"route": "default", "priority": 1, "now": DUE, "limit": 500}
 _ADDRESS, _ROUTE = "a@example.org", "default"
 _KEY = (1, 2)
+_FACTS = f'[{DUE}, "{_ROUTE}", 1, "delivered", 0, "final", 250, "", "", "", 0, 0]'
+_STRETCH = (1, 0, 9, DUE, _ROUTE, 1, "delivered", 0, "final", 250, "", "", "", 0, 0)
 
 
 def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]:
@@ -32,12 +34,12 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
         ("states", leasing.LEASED_STATES, _KEY, {"worker": 9}),
         ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE}),
         ("rescue uncertain", leasing.RESCUE_UNCERTAIN, _KEY, {"worker": 9, "due": DUE, "text": ""}),
-        ("record uncertain", leasing.RECORD_UNCERTAIN, _KEY, {"worker": 9, "now": DUE, "text": ""}),
+        ("record uncertain", leasing.RECORD_UNCERTAIN, _KEY, {"worker": 9, "now": DUE, "text": "", "run": 1}),
         ("end", settling.END, _KEY, {"worker": 9}),
         ("defer", settling.DEFER, deferral, {"worker": 9}),
         ("remove", settling.REMOVE, _KEY, {}),
         ("standing", settling.STANDING, _KEY, {}),
-        ("record", settling.RECORD, record, {"worker": 9}),
+        ("record", settling.RECORD, record, {"worker": 9, "run": 1}),
         ("recorded", settling.RECORDED, (*_KEY, DUE), {"worker": 9}),
         ("overdue", settling.OVERDUE, (), {"expires": 0, "id": 0, "now": NOW, "limit": 1000}),
         ("overdue recipients", settling.OVERDUE_RECIPIENTS, (1, ""), {"limit": 1000}),
@@ -60,6 +62,15 @@ _CLAIM: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] 
         ("contents", upkeep.CONTENTS, (1,), {}),
     ],
     "postgresql": [("claim", leasing.CLAIM, (), _DUE | {"worker": 9})],
+}
+_END: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] = {
+    "sqlite": [
+        ("record stretches", settling.RECORD_STRETCHES, _STRETCH, {"worker": 9, "run": 1}),
+        ("end stretch", settling.END_STRETCH, (), {"message_id": 1, "first": 0, "last": 9, "worker": 9}),
+    ],
+    "postgresql": [
+        ("end alike", settling.END_ALIKE, (*_KEY, 1), {"worker": 9, "run": 1, "facts": f"[{_FACTS}]"}),
+    ],
 }
 
 
@@ -101,7 +112,7 @@ def test_plans(long_queue: Store) -> None:
     for analysed in (False, True):
         if analysed:
             act(long_queue, "ANALYZE")
-        for name, statement, row, scalars in _statements() + _CLAIM[dialect]:
+        for name, statement, row, scalars in _statements() + _CLAIM[dialect] + _END[dialect]:
             if name in ("keys", "origins") and not analysed:
                 continue  # the few thousand messages are cheaper to read, as long as nobody counted the keys
             found = plan(long_queue, statement, row, scalars)

@@ -28,6 +28,7 @@ from tests.spool.making import (
 )
 
 if TYPE_CHECKING:
+    from spooler.records import LedgerEntry
     from spooler.spool.store import Store
 
 LATER = DUE + MINUTE
@@ -101,6 +102,46 @@ def test_mixed_batch(store: Store) -> None:
         "deferred": 500,
         "deferrals": 500,
     }
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.FAILED, Outcome.EXPIRED])
+def test_many_that_ended_alike(store: Store, outcome: Outcome) -> None:
+    """Recipients that ended alike have rows that differ in the recipient alone; those between stay."""
+    (ident,) = put(store, message(*(f"u{i}@example.org" for i in range(40))))
+    me = worker(store)
+    batch = results(claim(store, me), outcome, waited=7, took=9)
+    some = [r for r in batch if r.n not in (0, 11, 12, 39)]
+
+    assert store.settle(me, some, now=DUE) == SettleReport(36, 0)
+
+    assert [r.n for r in store.queued_of(ident)] == [0, 11, 12, 39]
+    assert [(e.n, e.address) for e in store.ledger_of(ident)] == [(r.n, r.address) for r in some]
+    (one,) = {anonymous(e) for e in store.ledger_of(ident)}
+    assert (one.at, one.worker, one.route, one.attempt) == (DUE, me, "default", 1)
+    assert (one.outcome, one.uncertain, one.late) == (outcome.value, False, False)
+    assert (one.stage, one.code, one.enhanced, one.text) == ("final", 250, "2.0.0", "Saved")
+    assert (one.destination, one.waited, one.took) == ("unix:/lmtp", 7, 9)
+    assert counts(store) == {outcome.value: 36, "active": 4}
+    assert store.settle(me, batch, now=DUE) == SettleReport(4, 0)
+
+
+def anonymous(entry: LedgerEntry) -> LedgerEntry:
+    """A ledger row as if it were of no recipient."""
+    return replace(entry, n=-1, address="")
+
+
+def test_many_that_ended_alike_of_an_older_claim(store: Store, other: Store) -> None:
+    """What the same worker has claimed again meanwhile is not ended by what failed before."""
+    (ident,) = put(store, message(*(f"u{i}@example.org" for i in range(10))))
+    me = worker(store)
+    batch = results(claim(store, me), Outcome.FAILED)
+    deferred = replace(batch[3], outcome=Outcome.DEFERRED, at=DUE + 1, due=LATER)
+    store.settle(me, [deferred], now=DUE)
+    claim(store, me, now=LATER)
+
+    assert store.settle(me, batch, now=LATER) == SettleReport(9, 1)
+
+    assert [(r.n, r.lease, r.attempts) for r in other.queued_of(ident)] == [(3, me, 1)]
 
 
 def test_nothing(store: Store) -> None:

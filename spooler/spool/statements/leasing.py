@@ -124,9 +124,9 @@ RECORD_UNCERTAIN = Statement(
     """
     WITH {b}
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
-        code, enhanced, text, destination, waited, took)
+        code, enhanced, text, destination, waited, took, run)
     SELECT r.message_id, r.n, :now, 0, r.address, r.route, r.attempts + 1, 'deferred', TRUE, FALSE,
-        'final', 0, '', :text, '', 0, 0
+        'final', 0, '', :text, '', 0, 0, :run
     FROM b CROSS JOIN recipient r
     WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker
     ON CONFLICT DO NOTHING

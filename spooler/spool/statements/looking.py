@@ -21,6 +21,16 @@ NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority 
 MESSAGE = Statement(f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id")
 _LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"
 LEDGER_OF = Statement(f"{_LEDGER} WHERE message_id = :message_id ORDER BY at, n")
+_NEWEST = "ORDER BY at DESC, message_id DESC, n DESC LIMIT :limit"
+# on SQLite run by run, see `spooler.spool.runs`
 LEDGER_FOR = Statement(
-    f"{_LEDGER} WHERE lower(address) = lower(:address) ORDER BY at DESC, message_id DESC, n DESC LIMIT :limit"
+    f"""
+    WITH RECURSIVE runs(run) AS (
+        SELECT max(run) FROM attempt
+        UNION ALL
+        SELECT (SELECT max(a.run) FROM attempt a WHERE a.run < runs.run) FROM runs WHERE run IS NOT NULL)
+    {_LEDGER.replace("FROM attempt", "FROM runs CROSS JOIN attempt a ON a.run = runs.run")}
+    WHERE lower(address) = lower(:address) {_NEWEST}
+    """,
+    postgres=f"{_LEDGER} WHERE lower(address) = lower(:address) {_NEWEST}",
 )

@@ -43,9 +43,9 @@ RECORD = Statement(
     """
     WITH {b}
     INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
-        code, enhanced, text, destination, waited, took)
+        code, enhanced, text, destination, waited, took, run)
     SELECT b.message_id, b.n, b.at, :worker, b.address, b.route, b.attempt, b.outcome, b.uncertain, b.late,
-        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took
+        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took, :run
     FROM b WHERE b.message_id > 0
     ON CONFLICT DO NOTHING
     """,
@@ -66,6 +66,67 @@ RECORD = Statement(
         "waited bigint",
         "took bigint",
     ),
+)
+# The recipients of a message from `first` to `last` that ended alike. Their addresses stand in the queue, so
+# they are recorded first and then removed.
+RECORD_STRETCHES = Statement(
+    """
+    WITH {b}
+    INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
+        code, enhanced, text, destination, waited, took, run)
+    SELECT r.message_id, r.n, b.at, :worker, r.address, b.route, b.attempt, b.outcome, b.uncertain, FALSE,
+        b.stage, b.code, b.enhanced, b.text, b.destination, b.waited, b.took, :run
+    FROM b CROSS JOIN recipient r
+    WHERE r.message_id = b.message_id AND r.n BETWEEN b.first AND b.last
+        AND r.lease = :worker AND r.attempts + 1 = b.attempt
+    ON CONFLICT DO NOTHING
+    """,
+    (
+        "message_id bigint",
+        "first integer",
+        "last integer",
+        "at bigint",
+        "route text",
+        "attempt integer",
+        "outcome text",
+        "uncertain boolean",
+        "stage text",
+        "code integer",
+        "enhanced text",
+        "text text",
+        "destination text",
+        "waited bigint",
+        "took bigint",
+    ),
+)
+END_STRETCH = Statement(
+    """
+    DELETE FROM recipient
+    WHERE message_id = :message_id AND n BETWEEN :first AND :last AND lease = :worker
+    """
+)
+# The same in one statement: `f` of a recipient is the number of its facts, from 1.
+END_ALIKE = Statement(
+    "",
+    ("message_id bigint", "n integer", "f integer"),
+    postgres="""
+    WITH {b},
+    gone AS (
+        DELETE FROM recipient r USING b WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker
+        RETURNING r.message_id, r.n, r.address, r.attempts, b.f),
+    facts AS MATERIALIZED (
+        SELECT i AS f, CAST(e->>0 AS bigint) AS at, e->>1 AS route, CAST(e->>2 AS integer) AS attempt,
+            e->>3 AS outcome, CAST(e->>4 AS boolean) AS uncertain, e->>5 AS stage,
+            CAST(e->>6 AS integer) AS code, e->>7 AS enhanced, e->>8 AS text, e->>9 AS destination,
+            CAST(e->>10 AS bigint) AS waited, CAST(e->>11 AS bigint) AS took
+        FROM jsonb_array_elements(CAST(:facts AS jsonb)) WITH ORDINALITY AS given(e, i))
+    INSERT INTO attempt (message_id, n, at, worker, address, route, attempt, outcome, uncertain, late, stage,
+        code, enhanced, text, destination, waited, took, run)
+    SELECT g.message_id, g.n, f.at, :worker, g.address, f.route, f.attempt, f.outcome, f.uncertain, FALSE,
+        f.stage, f.code, f.enhanced, f.text, f.destination, f.waited, f.took, :run
+    FROM gone g JOIN facts f ON f.f = g.f WHERE g.attempts + 1 = f.attempt
+    ON CONFLICT DO NOTHING
+    """,
 )
 # what stands of the recipients of a batch, when not all is as the worker left it
 STANDING = Statement(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from spooler.spool.sql import Statement
 
-# one row, however many contents: the lengths, and all bytes behind each other. SQLite joins texts only, which
-# does no harm to bytes without NUL, and contents have none.
 CONTENTS = Statement(
     """
     WITH {b}
-    SELECT json_group_array(json_array(content, length(data))), CAST(group_concat(data, '') AS BLOB)
-    FROM content_chunk WHERE content IN (SELECT content FROM b) AND sequence = 0
+    SELECT content, data FROM content_chunk WHERE content IN (SELECT content FROM b) AND sequence = 0
     """,
     ("content bigint",),
     postgres="SELECT content, data FROM content_chunk WHERE content = ANY(:contents) AND sequence = 0",
