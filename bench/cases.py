@@ -23,9 +23,9 @@ class Kind(StrEnum):
 class Entrant:
     """One who runs in a case.
 
-    `messages` replaces the case's number, for those who would take too long. `sessions` and `mode` are keys
-    of the route in spooler's configuration (None: as by default); `connections` is Postfix's limit and the
-    wire's number.
+    `messages` replaces the case's number, for those who would take too long. `sessions`, `mode` and `adapt`
+    are keys of the route in spooler's configuration (None: as by default); `connections` is Postfix's limit
+    and the wire's number.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Entrant:
     spool: str = "sqlite"
     sessions: int | None = None
     mode: str | None = None
+    adapt: bool | None = None
     connections: int = 20
     messages: int | None = None
 

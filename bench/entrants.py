@@ -153,7 +153,7 @@ def environment() -> dict[str, str]:
 
 def _where(entrant: Entrant, url: str, server: Target, place: Path) -> list[str]:
     """As a person would say it: by options where everything is as by default, else by a configuration."""
-    chosen = {"sessions": entrant.sessions, "mode": entrant.mode}
+    chosen = {"sessions": entrant.sessions, "mode": entrant.mode, "adapt": entrant.adapt}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if not chosen:
         return ["--spool", url, "--target", server.destination]

@@ -16,6 +16,7 @@ import trio
 from spooler.delivery.mailboxes import Mailboxes
 from spooler.delivery.parcel import Circumstances, Parcel, reckon
 from spooler.events import TransactionEnded, WindowMoved
+from spooler.lmtp.trust import Mode
 from spooler.policy.health import Health
 from spooler.policy.window import Window
 from spooler.reply import Stage
@@ -55,7 +56,7 @@ class Lane:
         self.name = name
         self.route = route
         self.health = Health()
-        self.window = Window(route.sessions)
+        self.window = Window(route.sessions, adapt=route.adapt)
         self.held = 0
         """Recipients claimed and not resolved."""
         self.held_bytes = 0
@@ -174,7 +175,7 @@ class Lane:
                 self.held_bytes += part.held_bytes
                 self.push_back(part)
         if reckoning.results:
-            self._adapt(reckoning.results)
+            self._adapt(reckoning.results, chunked=transaction.mode is Mode.CHUNKED)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
             took = around.now - parcel.started
@@ -203,30 +204,36 @@ class Lane:
         self.give_back()
         self.arrived.set()
 
-    def _adapt(self, results: list[RecipientResult]) -> None:
+    def _adapt(self, results: list[RecipientResult], *, chunked: bool) -> None:
         """Tell the window what the target gave."""
         now = trio.current_time()
         window = self.window
-        size = window.size
+        moved = False
         codes = {result.code for result in results}
         if 421 in codes:
-            window.refused(now)
+            moved = window.refused(now)
         elif codes <= _BUSY:
             self._busy_answers += 1
             if self._busy_answers >= BUSY_ANSWERS:
-                window.refused(now)
+                moved = window.refused(now)
         else:
             self._busy_answers = 0
-            window.finished(now, saturated=bool(self._ready))
-        if window.size != size:
+            moved = window.finished(now, saturated=bool(self._ready), chunked=chunked)
+        if moved:
             self.window_moved()
 
     def window_moved(self) -> None:
-        """Tell of a new size of the window, and let the crew look at it."""
+        """Tell of a change of the window, and let the crew look at it."""
         window = self.window
         self.arrived.set()
         self._ground.observe(
-            WindowMoved(route=self.name, sessions=window.size, limit=window.limit, why=window.phase.value)
+            WindowMoved(
+                route=self.name,
+                sessions=window.size,
+                limit=window.limit,
+                depth=window.depth,
+                why=window.why,
+            )
         )
 
     def _tell(
