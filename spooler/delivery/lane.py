@@ -71,8 +71,10 @@ class Lane:
         self._waiting = 0
         self._mailboxes = Mailboxes()
         self._busy_answers = 0
-        self.postponed_until = 0.0
-        """Until then (trio's clock) mail of ours that is due may wait in the spool for a mailbox to move."""
+        self.postponed_to = 0
+        """When the last mail that we put off ourselves is due again, µs UTC."""
+        self._looked = 0.0
+        self._stuck_from = 0.0
 
     def __repr__(self) -> str:
         return f"<Lane {self.name} {self.health!r} waiting={self._waiting} held={self.held}>"
@@ -87,7 +89,10 @@ class Lane:
         if self.stopping:
             return 0
         if self.health.proven:
-            if self._mailboxes.parked > batch // 2:
+            if now - self._looked > 2 * STUCK:
+                self._stuck_from = now  # it was this worker that stood still, perhaps
+            self._looked = now
+            if self._mailboxes.parked > batch // 2 and now >= self._stuck_from + STUCK:
                 self._postpone_stuck(now)
             return batch if self._waiting + self._mailboxes.parked <= batch else 0
         if self.held or not self.health.may_try(now):
@@ -142,9 +147,9 @@ class Lane:
         parcels = self._mailboxes.stuck(since=now - STUCK)
         if parcels:
             clock = self._ground.clock()
+            self.postponed_to = clock - clock % 1_000_000 + int(POSTPONED * 1e6)
             for parcel in parcels:
-                self._release(parcel, due=clock - clock % 1_000_000 + int(POSTPONED * 1e6))
-            self.postponed_until = now + POSTPONED
+                self._release(parcel, due=self.postponed_to)
 
     def resolve(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Hand the results of all recipients of a popped parcel to the settler."""

@@ -11,7 +11,7 @@ from spooler.events import TransactionEnded, WindowMoved
 from spooler.net.session import Session
 from spooler.policy.window import FULL
 from spooler.reply import Stage
-from tests.delivery.house import House, Inbox, route_to, sink
+from tests.delivery.house import EPOCH, House, Inbox, route_to, sink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,6 +168,41 @@ async def test_a_drain_does_not_end_while_mail_for_a_slow_mailbox_was_put_off(
         await house.drain(running, until_empty=False, sessions=8)
     assert inbox.copies == {"slow@x": 60}
     assert inbox.most <= 2
+
+
+async def test_a_drain_of_a_list_ends_with_nothing_left(house: House, autojump_clock: MockClock) -> None:
+    """The same fifty in every message, and a target that stands still for a while: what was put off meanwhile
+    is waited for, though its time is told by another clock than ours."""
+    people = [f"r{i}@x" for i in range(50)]
+    for _ in range(40):
+        house.enqueue(*people)
+
+    class Halting(Inbox):
+        async def deliver(self, letter: Letter, sender: str, recipients: Sequence[str]) -> list[bool]:
+            if len(self.copies) and self.copies[people[0]] == 5:
+                await trio.sleep(4)
+            return await super().deliver(letter, sender, recipients)
+
+    async with sink(Halting()) as (running, inbox):
+        worker = house.worker({"default": route_to(running)}, until_empty=False)
+        await worker.run()
+    assert worker.lanes["default"].postponed_to > EPOCH
+    assert inbox.copies == dict.fromkeys(people, 40)
+    assert house.outcomes() == {"delivered": 2000}
+
+
+async def test_a_worker_that_stood_still_puts_nothing_off(house: House, autojump_clock: MockClock) -> None:
+    """Where time passed while nobody looked, no mailbox is known to be stuck."""
+    for _ in range(600):
+        house.enqueue("only@x")
+    async with sink(delays={Stage.FINAL: 0.2}) as (running, inbox):
+        worker = house.worker({"default": route_to(running)}, until_empty=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            await trio.sleep(3.05)
+            autojump_clock.jump(3)
+    assert worker.lanes["default"].postponed_to == 0
+    assert inbox.copies == {"only@x": 600}
 
 
 async def test_more_mail_for_one_mailbox_than_fits_in_memory_makes_way(
