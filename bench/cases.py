@@ -23,9 +23,9 @@ class Kind(StrEnum):
 class Entrant:
     """One who runs in a case.
 
-    `messages` replaces the case's number, for those who would take too long. `sessions` and `mode` are keys
-    of the route in spooler's configuration (None: as by default); `connections` is Postfix's limit and the
-    wire's number.
+    `messages` replaces the case's number, for those who would take too long. `sessions`, `mode` and `adapt`
+    are keys of the route in spooler's configuration (None: as by default); `connections` is Postfix's limit
+    and the wire's number.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Entrant:
     spool: str = "sqlite"
     sessions: int | None = None
     mode: str | None = None
+    adapt: bool | None = None
     connections: int = 20
     messages: int | None = None
 
@@ -87,6 +88,10 @@ SMTPLIB = Entrant(name="smtplib, 1 connection", kind=Kind.SMTPLIB, messages=4_00
 LOCKSTEP = Entrant(name="spooler, 1 session, lock-step", sessions=1, mode="lockstep", messages=400)
 PIPELINED = Entrant(name="spooler, 1 session, pipelined", sessions=1, mode="pipelined", messages=800)
 CHUNKED = Entrant(name="spooler, 1 session", sessions=1, messages=4_000)
+FIXED = tuple(
+    Entrant(name=f"spooler, fixed: {sessions}", sessions=sessions, adapt=False)
+    for sessions in (1, 2, 4, 10, 20)
+)
 
 _SINK = (SQLITE, POSTGRES, POSTFIX, WIRE)
 _FAR = 0.020  # seconds
@@ -186,6 +191,35 @@ CASES = (
             replace(POSTFIX_20, messages=1_500),
         ),
     ),
+    Case(
+        name="tuning-sink",
+        title="As it finds out against fixed numbers of sessions, into smtp-sink",
+        messages=20_000,
+        entrants=(SQLITE, *FIXED),
+    ),
+    Case(
+        name="tuning-dovecot",
+        title="As it finds out against fixed numbers of sessions, into Dovecot, 100 mailboxes",
+        messages=3_000,
+        target="dovecot",
+        entrants=(SQLITE, *FIXED),
+    ),
+    Case(
+        name="tuning-cyrus",
+        title="As it finds out against fixed numbers of sessions, into Cyrus, 300 mailboxes",
+        messages=2_000,
+        target="cyrus",
+        mailboxes=300,
+        entrants=(SQLITE, *FIXED),
+    ),
+    Case(
+        name="tuning-far",
+        title="As it finds out against fixed numbers of sessions, 20 ms away, into spooler sink",
+        messages=10_000,
+        target="sink",
+        round_trip=_FAR,
+        entrants=(SQLITE, *FIXED[2:]),
+    ),
 )
 
 GOALS = (
@@ -245,6 +279,22 @@ GOALS = (
         at_least=5,
         goal=20,
     ),
+    *(
+        Goal(
+            title=f"as it finds out, against the best fixed number of sessions: {where}",
+            case=name,
+            of=SQLITE.name,
+            against=tuple(entrant.name for entrant in fixed),
+            at_least=0.9,
+            goal=1.0,
+        )
+        for name, where, fixed in (
+            ("tuning-sink", "smtp-sink", FIXED),
+            ("tuning-dovecot", "Dovecot", FIXED),
+            ("tuning-cyrus", "Cyrus", FIXED),
+            ("tuning-far", "20 ms away", FIXED[2:]),
+        )
+    ),
 )
 
 _QUICK = ("1x4k", "50x4k", "dovecot", "far-chunking")
@@ -269,7 +319,13 @@ def tiny() -> list[Case]:
 def _tiny(case: Case) -> Case:
     compared = {goal.of for goal in GOALS if goal.case == case.name}
     entrants = {
-        (entrant.kind, entrant.spool, entrant.sessions, entrant.mode): entrant
+        (
+            entrant.kind,
+            entrant.spool,
+            entrant.mode,
+            entrant.adapt,
+            entrant.adapt is None and entrant.sessions,
+        ): entrant
         for entrant in case.entrants
         if entrant.spool == SQLITE.spool or entrant.name in compared
     }

@@ -23,7 +23,6 @@ from bench.cases import Case, Entrant, Kind
 from bench.filling import fill, sample
 from bench.measured import Cost, measure
 from bench.places import Spools, Target, target
-from spooler.config import Route
 from spooler.errors import SpoolerError
 from spooler.records import State
 from spooler.spool.store import Store
@@ -54,7 +53,8 @@ class Run:
     """What a run took: times in seconds, memory in bytes (of all its processes together).
 
     `process` is the command's wall time, start-up included; `modes` says how many transactions went in which
-    mode. Only spooler's runs know these, processor time and memory.
+    mode, `window` how many sessions it ended with, and why. Only spooler's runs know these, processor time
+    and memory.
     """
 
     messages: int
@@ -64,6 +64,7 @@ class Run:
     cpu: float | None = None
     peak: int | None = None
     modes: Mapping[str, int] = field(default_factory=dict)
+    window: str | None = None
 
     @property
     def recipients_per_s(self) -> float:
@@ -82,8 +83,6 @@ def hindrance(entrant: Entrant) -> str | None:
         return postfix_hindrance()
     if entrant.kind is Kind.WIRE and find("smtp-source") is None:
         return "smtp-source is not installed (Debian: postfix)"
-    if entrant.mode is not None and "mode" not in Route.__struct_fields__:
-        return "this version of spooler chooses its mode by itself"
     return None
 
 
@@ -125,6 +124,7 @@ def _spooler(case: Case, entrant: Entrant, spools: Spools) -> Run:
         cpu=cost.cpu,
         peak=cost.peak,
         modes=_modes(cost.stderr),
+        window=_window(cost.stderr),
     )
 
 
@@ -153,7 +153,7 @@ def environment() -> dict[str, str]:
 
 def _where(entrant: Entrant, url: str, server: Target, place: Path) -> list[str]:
     """As a person would say it: by options where everything is as by default, else by a configuration."""
-    chosen = {"sessions": entrant.sessions, "mode": entrant.mode}
+    chosen = {"sessions": entrant.sessions, "mode": entrant.mode, "adapt": entrant.adapt}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if not chosen:
         return ["--spool", url, "--target", server.destination]
@@ -215,6 +215,15 @@ def _span(log: bytes) -> float:
 
 def _modes(log: bytes) -> dict[str, int]:
     return dict(Counter(str(entry.get("mode")) for entry in _entries(log, b"transaction")))
+
+
+def _window(log: bytes) -> str | None:
+    """Return how many sessions it had at the end, how deep, and why, in words."""
+    entries = _entries(log, b"sessions")
+    if not entries:
+        return None
+    last = entries[-1]
+    return f"{last['sessions']} sessions, {last['depth']} deep ({last['why']})"
 
 
 def _postfix(case: Case, entrant: Entrant, spools: Spools) -> Run:

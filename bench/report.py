@@ -87,6 +87,7 @@ def _entrant(result: Result, score: Score) -> EntrantFigures:
         cpu_us=median((run.cpu or 0) / run.recipients * 1e6 for run in runs) if ours else None,
         peak=max(run.peak or 0 for run in runs) if ours else None,
         modes={mode: sum(run.modes.get(mode, 0) for run in runs) / transactions for mode in modes},
+        windows=[run.window for run in runs if run.window],
         verified=score.verified,
     )
 
@@ -183,6 +184,7 @@ def _notes(case: CaseFigures) -> str:
         for one in case.entrants
         if one.modes
     ]
+    lines += [f"- {one.name}, at the end: {'; '.join(one.windows)}" for one in case.entrants if one.windows]
     return "\n".join(lines)
 
 

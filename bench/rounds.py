@@ -81,7 +81,7 @@ def check(results: Iterable[Result], spools: Spools, *, say: Callable[[str], Non
             if score.entrant.kind is not Kind.SPOOLER or not score.runs or score.failed:
                 continue
             who, case = score.entrant, result.case
-            way = (who.spool, who.sessions, who.mode, case.recipients, case.size, case.round_trip)
+            way = (who.spool, who.sessions, who.mode, who.adapt, case.recipients, case.size, case.round_trip)
             try:
                 if way not in known:
                     known[way] = verify(case, who, spools)

@@ -79,6 +79,10 @@ class Route(Section, frozen=True):
     """Must be stated unless every destination is a UNIX socket or a loopback address."""
     sessions: Count = 10
     """Most connections at a time of one command, all of its processes together."""
+    adapt: bool = True
+    """Find out how many sessions help, and how deep; else as many as allowed from the first mail on."""
+    mode: Literal["chunked", "pipelined", "lockstep"] = "chunked"
+    """The boldest way in which transactions may follow one another; see `spooler.lmtp.trust.Mode`."""
     recipients: Count = 100
     """Most recipients in a transaction."""
     idle: Duration = Duration(30)

@@ -46,11 +46,15 @@ class Doubt(msgspec.Struct, frozen=True):
 
 
 class WindowMoved(msgspec.Struct, frozen=True):
-    """A route may have another number of sessions now; `why` is for people."""
+    """A route may have so many sessions now, and so many transactions in flight on each.
+
+    `why` is for people.
+    """
 
     route: str
     sessions: int
     limit: int
+    depth: int
     why: str
 
 

@@ -229,12 +229,13 @@ class Claimer:
         await self._settler.flushed()
         if self._until.empty:
             return await insist(ground, "counting", lambda: ground.spool.left(list(self._lanes))) == 0
-        if any(lane.postponed_until > trio.current_time() for lane in self._lanes.values()):
-            return False
-        routes = [lane.name for lane in self._lanes.values() if lane.health.failures < PATIENCE]
+        live = [lane for lane in self._lanes.values() if lane.health.failures < PATIENCE]
         now = ground.clock()
-        due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
-        return due is None or due > now
+        due = await insist(
+            ground, "looking", lambda: ground.spool.next_due([lane.name for lane in live], now=now)
+        )
+        # what we put off ourselves is no less due
+        return due is None or due > max([now, *(lane.postponed_to for lane in live)])
 
 
 def _needs_utf8(recipient: ClaimedRecipient) -> bool:

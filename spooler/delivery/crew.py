@@ -16,6 +16,7 @@ from spooler.delivery.feed import Feed, parcel_of
 from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import results_of
 from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
+from spooler.lmtp.trust import Mode
 from spooler.net.session import Session, SessionLostError, open_session
 from spooler.net.transport import ConnectError
 from spooler.policy import classify
@@ -53,10 +54,11 @@ class Crew:
     def __init__(self, lane: Lane, gear: Gear) -> None:
         self._lane = lane
         self._gear = gear
-        self._targets = [gear.pool.target(destination) for destination in lane.route.parsed()]
+        mode = Mode.of(lane.route.mode)
+        self._targets = [gear.pool.target(destination, mode=mode) for destination in lane.route.parsed()]
         self._busy = 0
         self._leaving = 0
-        self._open = 0
+        self._open: set[Session] = set()
         self._turn = 0
 
     def __repr__(self) -> str:
@@ -67,6 +69,8 @@ class Crew:
         lane = self._lane
         async with trio.open_nursery() as nursery:
             while not lane.stopping:
+                for session in self._open:
+                    session.depth = lane.window.depth
                 self._staff(nursery)
                 await lane.arrived.wait()
                 lane.arrived = trio.Event()
@@ -89,6 +93,7 @@ class Crew:
                     return
                 if not lane.health.proven:
                     lane.window.proven(trio.current_time())
+                    lane.window_moved()
                 if lane.health.worked():
                     self._gear.ground.observe(RouteUp(route=lane.name))
                 self._staff(nursery)
@@ -118,7 +123,8 @@ class Crew:
             may_end=gear.may_end,
             may_begin=lambda: gear.may_end() and self._keeps(place),
         )
-        self._open += 1
+        self._open.add(session)
+        session.depth = self._lane.window.depth
         try:
             await session.run(feed)
         except SessionLostError as lost:
@@ -133,7 +139,7 @@ class Crew:
         else:
             gear.pool.put(target, session, now=trio.current_time())
         finally:
-            self._open -= 1
+            self._open.remove(session)
         if target.trust.doubts > doubts:
             gear.ground.observe(Doubt(destination=target.name, why=target.trust.last_doubt, mode=target.mode))
 
@@ -174,9 +180,7 @@ class Crew:
             return target, session
         if self._open:
             # others are served: it wants no more connections than it has
-            size = lane.window.size
-            lane.window.refused(trio.current_time())
-            if lane.window.size != size:
+            if lane.window.refused(trio.current_time()):
                 lane.window_moved()
         else:
             self._down("; ".join(reasons))

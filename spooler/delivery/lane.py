@@ -16,6 +16,7 @@ import trio
 from spooler.delivery.mailboxes import Mailboxes
 from spooler.delivery.parcel import Circumstances, Parcel, reckon
 from spooler.events import TransactionEnded, WindowMoved
+from spooler.lmtp.trust import Mode
 from spooler.policy.health import Health
 from spooler.policy.window import Window
 from spooler.reply import Stage
@@ -55,7 +56,7 @@ class Lane:
         self.name = name
         self.route = route
         self.health = Health()
-        self.window = Window(route.sessions)
+        self.window = Window(route.sessions, adapt=route.adapt)
         self.held = 0
         """Recipients claimed and not resolved."""
         self.held_bytes = 0
@@ -70,8 +71,10 @@ class Lane:
         self._waiting = 0
         self._mailboxes = Mailboxes()
         self._busy_answers = 0
-        self.postponed_until = 0.0
-        """Until then (trio's clock) mail of ours that is due may wait in the spool for a mailbox to move."""
+        self.postponed_to = 0
+        """When the last mail that we put off ourselves is due again, µs UTC."""
+        self._looked = 0.0
+        self._stuck_from = 0.0
 
     def __repr__(self) -> str:
         return f"<Lane {self.name} {self.health!r} waiting={self._waiting} held={self.held}>"
@@ -86,7 +89,10 @@ class Lane:
         if self.stopping:
             return 0
         if self.health.proven:
-            if self._mailboxes.parked > batch // 2:
+            if now - self._looked > 2 * STUCK:
+                self._stuck_from = now  # it was this worker that stood still, perhaps
+            self._looked = now
+            if self._mailboxes.parked > batch // 2 and now >= self._stuck_from + STUCK:
                 self._postpone_stuck(now)
             return batch if self._waiting + self._mailboxes.parked <= batch else 0
         if self.held or not self.health.may_try(now):
@@ -141,9 +147,9 @@ class Lane:
         parcels = self._mailboxes.stuck(since=now - STUCK)
         if parcels:
             clock = self._ground.clock()
+            self.postponed_to = clock - clock % 1_000_000 + int(POSTPONED * 1e6)
             for parcel in parcels:
-                self._release(parcel, due=clock - clock % 1_000_000 + int(POSTPONED * 1e6))
-            self.postponed_until = now + POSTPONED
+                self._release(parcel, due=self.postponed_to)
 
     def resolve(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Hand the results of all recipients of a popped parcel to the settler."""
@@ -175,7 +181,7 @@ class Lane:
                 self.held_bytes += part.held_bytes
                 self.push_back(part)
         if reckoning.results:
-            self._adapt(reckoning.results, now)
+            self._adapt(reckoning.results, now, chunked=transaction.mode is Mode.CHUNKED)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
             took = around.now - parcel.started
@@ -204,29 +210,35 @@ class Lane:
         self.give_back()
         self.arrived.set()
 
-    def _adapt(self, results: list[RecipientResult], now: float) -> None:
+    def _adapt(self, results: list[RecipientResult], now: float, *, chunked: bool) -> None:
         """Tell the window what the target gave."""
         window = self.window
-        size = window.size
+        moved = False
         codes = {result.code for result in results}
         if 421 in codes:
-            window.refused(now)
+            moved = window.refused(now)
         elif codes <= _BUSY:
             self._busy_answers += 1
             if self._busy_answers >= BUSY_ANSWERS:
-                window.refused(now)
+                moved = window.refused(now)
         else:
             self._busy_answers = 0
-            window.finished(now, saturated=bool(self._ready))
-        if window.size != size:
+            moved = window.finished(now, saturated=bool(self._ready), chunked=chunked)
+        if moved:
             self.window_moved()
 
     def window_moved(self) -> None:
-        """Tell of a new size of the window, and let the crew look at it."""
+        """Tell of a change of the window, and let the crew look at it."""
         window = self.window
         self.arrived.set()
         self._ground.observe(
-            WindowMoved(route=self.name, sessions=window.size, limit=window.limit, why=window.phase.value)
+            WindowMoved(
+                route=self.name,
+                sessions=window.size,
+                limit=window.limit,
+                depth=window.depth,
+                why=window.why,
+            )
         )
 
     def _tell(

@@ -53,8 +53,13 @@ class Mode(IntEnum):
 
     @property
     def word(self) -> str:
-        """For logs."""
+        """For logs and the configuration."""
         return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Mode:
+        """Return the mode of a word; raises KeyError."""
+        return cls[word.upper()]
 
 
 class Trust:
@@ -130,6 +135,10 @@ class Trust:
             self.rset = reply
             self._elsewhere.add(reply.enhanced)
             self._choose()
+
+    def limit(self, mode: Mode) -> None:
+        """Go no further than this mode."""
+        self.mode = min(self.mode, mode)
 
     def doubt(self, why: str, mode: Mode) -> None:
         """Fall back from this mode, and into probation again: replies could not be matched to commands."""

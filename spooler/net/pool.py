@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from spooler.lmtp.trust import Trust
+from spooler.lmtp.trust import Mode, Trust
 from spooler.net.poller import Poller
 from spooler.policy.health import Health
 
@@ -48,9 +48,11 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {list(self._targets.values())}>"
 
-    def target(self, destination: Destination) -> Target:
-        """Return the one target of a destination."""
-        return self._targets.setdefault(destination, Target(destination))
+    def target(self, destination: Destination, *, mode: Mode = Mode.CHUNKED) -> Target:
+        """Return the one target of a destination; of several modes asked for the most careful one holds."""
+        target = self._targets.setdefault(destination, Target(destination))
+        target.trust.limit(mode)
+        return target
 
     def take(self, target: Target) -> Session | None:
         """Take the session that was used last and is still good; what is not good is closed."""

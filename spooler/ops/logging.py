@@ -195,7 +195,12 @@ class EventLog:
 
     def _window(self, event: WindowMoved) -> None:
         self._log.info(
-            "sessions", route=event.route, sessions=event.sessions, limit=event.limit, why=event.why
+            "sessions",
+            route=event.route,
+            sessions=event.sessions,
+            limit=event.limit,
+            depth=event.depth,
+            why=event.why,
         )
 
     def _route_down(self, event: RouteDown) -> None:

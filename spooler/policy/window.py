@@ -1,28 +1,38 @@
-"""How many sessions a route may have now: found by trying, never above the configured limit.
+"""How many sessions a route may have now, and how many transactions may be in flight on each: found by
+trying, never above the limits.
 
-The window starts small and doubles as long as that gains throughput. A step that does not
-is taken back, and the window then stays, with a new try from time to time, because targets and mail
-change. Refused connections and 421 or 451 replies shrink it at once. Latency needs no rule of its own:
-a target that is full answers later, so that more sessions bring no more throughput.
+Both start small. In turn each is doubled, and a step stays if it gained throughput; one that did not is
+taken back. When neither helps any more the window stays, with a new try from time to time: soon at first, for
+one measurement may mislead, then less often, because targets and mail change. Refused connections and 421 or
+451 replies shrink the number of sessions at once. Latency needs no rule of its own: a target that is full
+answers later, so that more in flight brings no more throughput; one that is far away answers no later.
+No more is in flight than helps, because each transaction is one more possible second copy at a crash.
 
-Times are seconds of a monotonic clock. Throughput is measured in transactions: recipients a message
-vary too much.
+Depth only matters, and is only tried, where whole transactions follow each other (chunked mode). Times are
+seconds of a monotonic clock. Throughput is measured in transactions: recipients a message vary too much.
 """
 
 from __future__ import annotations
 
 import math
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 START = 4  # sessions after the first that worked
+SHALLOW = 4  # transactions in flight on each at first: enough for a store that answers within a millisecond
+FULL = 16  # in flight where nothing adapts
+DEEPEST = 32  # in flight at most
+SETTLE = 0.03  # seconds after a step that are not measured: what was in flight before it ends, sessions open
 SPAN = 0.15  # seconds that a measurement lasts at least
-SAMPLE = 30  # transactions that it needs at least
+SAMPLE = 30  # transactions that it needs at least: tells a gain that is clear
+FULL_SAMPLE = 100  # that it needs else: with fewer, chance is as great as GAIN
 PATIENCE = 5.0  # seconds after which a measurement without enough of them is judged all the same
 STARVED = 0.3  # share of transactions that may end with nothing waiting, or the measurement is void
 GAIN = 1.05  # a step up is kept if throughput grows by more than measurements differ
-HOLD = 10.0  # seconds between tries where more did not help
-RELIEF = 0.7  # what remains of the window after a refusal
-CALM = 5.0  # seconds after a refusal before it may grow again
+CLEAR = 1.4  # a gain that needs no full sample, and no full span
+FIRST_HOLD = 1.0  # seconds to the next try where more did not help; doubled each time up to HOLD
+HOLD = 10.0
+RELIEF = 0.7  # what remains of the sessions after a refusal
+CALM = 5.0  # seconds after a refusal before there may be more again
 
 
 class Phase(StrEnum):
@@ -31,99 +41,167 @@ class Phase(StrEnum):
     PROBING = "proving that the route takes mail"
     GROWING = "growing"
     TRYING = "trying one step more"
-    HOLDING = "more sessions brought no more throughput"
-    LIMITED = "at the configured limit"
+    HOLDING = "more brought no more throughput"
+    LIMITED = "at the limit"
+    FIXED = "fixed by configuration"
     RELIEVING = "the target refused or asked to come later"
+
+
+class _Way(Enum):
+    """In which direction to step."""
+
+    DEEPER = 1
+    WIDER = 2
 
 
 class Window:
     """Mutable; one per route."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, adapt: bool = True) -> None:
         self.limit = limit
+        self.adapt = adapt
         self.size = 1
+        """Sessions."""
+        self.depth = SHALLOW if adapt else FULL
+        """Transactions in flight on each."""
         self.phase = Phase.PROBING
         self._since = 0.0
-        self._done = 0
-        self._starved = 0
-        self._before = 0.0  # throughput at the size before this step
-        self._smaller = 1  # that size
+        self._done = self._starved = self._chunked = 0
+        self._deep = False  # whether depth matters, by the last measurement
+        self._rate = 0.0  # throughput where it is, as last measured
+        self._before = 0.0  # and before this step
+        self._measured = ""
+        self._smaller = (1, self.depth)  # size and depth then
+        self._untried: list[_Way] = []  # where a step has not just failed
+        self._last = _Way.WIDER
+        self._hold = FIRST_HOLD
         self._again_at = 0.0
 
     def __repr__(self) -> str:
-        return f"<Window {self.size} of {self.limit}: {self.phase}>"
+        return f"<Window {self.size} of {self.limit}, depth {self.depth}: {self.phase}>"
+
+    @property
+    def why(self) -> str:
+        """Why it is where it is, with what was measured, for people."""
+        return self.phase.value + self._measured
 
     def proven(self, now: float) -> None:
         """The route took mail after it had not, or never: begin to grow."""
+        self._before = self._rate = 0.0
+        self._measured = ""
+        if not self.adapt:
+            self.size = self.limit
+            self.phase = Phase.FIXED
+            return
         self.size = min(START, self.limit)
+        self.depth = SHALLOW
         self.phase = Phase.GROWING if self.size < self.limit else Phase.LIMITED
-        self._before = 0.0
+        self._untried = list(_Way)
+        self._hold = FIRST_HOLD
         self._measure(now)
 
     def lost(self) -> None:
         """The route takes no mail: back to a single session."""
         self.size = 1
         self.phase = Phase.PROBING
+        self._measured = ""
 
-    def refused(self, now: float) -> None:
-        """The target refused a connection or asked to come later."""
+    def refused(self, now: float) -> bool:
+        """The target refused a connection or asked to come later. Return whether the size changed."""
         if self.phase is Phase.PROBING:
-            return
+            return False
+        size = self.size
         if self.phase is not Phase.RELIEVING or now >= self._again_at - CALM / 2:
             self.size = max(1, math.floor(self.size * RELIEF))
         self.phase = Phase.RELIEVING
+        self._measured = ""
         self._again_at = now + CALM
         self._before = 0.0
+        return self.size != size
 
-    def finished(self, now: float, *, saturated: bool) -> bool:
-        """A transaction ended well; `saturated`: all sessions had work. Return whether the size changed.
+    def finished(self, now: float, *, saturated: bool, chunked: bool = False) -> bool:
+        """A transaction ended well; `saturated`: all sessions had work. Return whether anything changed.
 
-        Without enough work nothing can be learnt, so nothing changes.
+        `chunked`: whole ones may follow each other. Without enough work nothing can be learnt, so nothing
+        changes.
         """
-        if self.phase in (Phase.PROBING, Phase.LIMITED):
+        phase = self.phase
+        if phase is Phase.PROBING or phase is Phase.FIXED:
             return False
+        if self._again_at > now and (phase is Phase.HOLDING or phase is Phase.RELIEVING):
+            self._since = now
+            return False
+        if not self.adapt:
+            self.proven(now)
+            return True
         self._done += 1
         self._starved += not saturated
-        if self.phase in (Phase.HOLDING, Phase.RELIEVING) and now < self._again_at:
-            self._measure_if_stale(now)
-            return False
+        self._chunked += chunked
         span = now - self._since
-        if span < SPAN or (self._done < SAMPLE and span < PATIENCE):
+        if span < SPAN / 3 or (self._done < SAMPLE and span < PATIENCE):
+            if span <= 0:
+                self._measure(self._since)
+            return False
+        return self._weigh(span, now)
+
+    def _weigh(self, span: float, now: float) -> bool:
+        """Judge what was measured so far, if it tells enough; return whether anything changed."""
+        rate = self._done / span
+        climbing = self.phase is Phase.GROWING or self.phase is Phase.TRYING
+        clear = climbing and self._before > 0 and rate >= self._before * CLEAR
+        enough = self._before == 0 or self._done >= FULL_SAMPLE or span >= PATIENCE
+        if not clear and (span < SPAN or not enough):
             return False
         if self._starved > self._done * STARVED:
             self._measure(now)
             return False
-        rate = self._done / span
-        before = self.size
-        if self.phase is Phase.GROWING or self.phase is Phase.TRYING:
-            self._judge(rate, now)
+        self._rate = rate
+        self._deep = self._chunked * 2 > self._done
+        before = (self.size, self.depth, self.phase)
+        if climbing:
+            self._judge(now)
         else:
-            self._step_up(rate, Phase.TRYING)
-        self._measure(now)
-        return self.size != before
+            self._untried = list(_Way)
+            self._step(Phase.TRYING)
+        moved = before != (self.size, self.depth, self.phase)
+        self._measure(now + SETTLE if moved else now)
+        return moved
 
-    def _judge(self, rate: float, now: float) -> None:
-        if rate >= self._before * GAIN:
-            self._step_up(rate, Phase.GROWING)
-            return
-        self.size = self._smaller
-        self.phase = Phase.HOLDING
-        self._again_at = now + HOLD
+    def _judge(self, now: float) -> None:
+        """Keep the last step or take it back; then try another, or stay for a while."""
+        if self._rate >= self._before * GAIN:
+            self._untried = list(_Way)
+            self._hold = FIRST_HOLD
+            self._measured = f": {self._rate:,.0f} transactions/s"
+        else:
+            self._measured = f": {self._rate:,.0f} instead of {self._before:,.0f} transactions/s"
+            self.size, self.depth = self._smaller
+            self._rate = self._before
+            self._untried.remove(self._last)
+        if not self._step(self.phase):
+            self._again_at = now + self._hold
+            self._hold = min(2 * self._hold, HOLD)
 
-    def _step_up(self, rate: float, phase: Phase) -> None:
-        self._before = rate
-        self._smaller = self.size
-        if self.size >= self.limit:
-            self.phase = Phase.LIMITED
-            return
-        self.size = min(self.limit, self.size * 2)
+    def _step(self, phase: Phase) -> bool:
+        """Go one step up, the other way than last time if that is possible; return whether there was one."""
+        ways = [way for way in self._untried if self._possible(way)]
+        if not ways:
+            full = not any(self._possible(way) for way in _Way)
+            self.phase = Phase.LIMITED if full else Phase.HOLDING
+            return False
+        self._smaller = (self.size, self.depth)
+        self._before = self._rate
+        self._last = next((way for way in ways if way is not self._last), self._last)
+        if self._last is _Way.DEEPER:
+            self.depth = min(DEEPEST, self.depth * 2)
+        else:
+            self.size = min(self.limit, self.size * 2)
         self.phase = phase
+        return True
 
-    def _measure(self, now: float) -> None:
-        self._since = now
-        self._done = self._starved = 0
+    def _possible(self, way: _Way) -> bool:
+        return self.size < self.limit if way is _Way.WIDER else self._deep and self.depth < DEEPEST
 
-    def _measure_if_stale(self, now: float) -> None:
-        """While holding, keep the measurement short, so that it tells of now."""
-        if now - self._since > 4 * SPAN and self._done > 4 * SAMPLE:
-            self._measure(now)
+    def _measure(self, since: float) -> None:
+        self._since = since
+        self._done = self._starved = self._chunked = 0

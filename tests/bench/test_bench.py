@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _FIXTURES = {"smtp-sink": "smtp_sink_program", "dovecot": "dovecot_program", "cyrus": "cyrus_runs"}
 _MARKS = ("dovecot", "cyrus")
-_NO_CHOICE = "this version of spooler chooses its mode by itself"
 _TINY = Case(name="t", title="t", messages=4, target="sink", entrants=(cases.SQLITE,))
 
 
@@ -49,7 +48,7 @@ def test_each_case_runs(
         request.getfixturevalue(_FIXTURES[case.target])
     said: list[str] = []
     result = play(case, spools, rounds=1, say=said.append)
-    ran = [score for score in result.scores if score.why_not != _NO_CHOICE]
+    ran = result.scores
     assert [score.why_not for score in ran] == [None] * len(ran), said
     assert all(score.rate.median > 0 for score in ran)
     for score in ran:
@@ -59,6 +58,9 @@ def test_each_case_runs(
             assert run.peak
             assert run.peak > 1 << 20
             assert sum(run.modes.values()) == run.messages
+            assert score.entrant.mode is None or set(run.modes) == {score.entrant.mode}
+            assert run.window
+            assert score.entrant.adapt is not False or "(fixed by configuration)" in run.window
 
 
 def test_a_run_that_did_not_deliver_everything_has_no_figure(
@@ -124,7 +126,7 @@ def test_it_writes_its_report(
     spooler = case.entrant(cases.SQLITE.name)
     assert spooler is not None
     assert spooler.rate is not None
-    assert len(spooler.rates) == 2
+    assert len(spooler.rates) == len(spooler.windows) == 2
     assert spooler.verified == case.messages * 50
     assert {"processor", "cores", "sqlite", "python", "postfix"} <= set(kept.facts)
     assert [goal.case for goal in kept.goals] == ["50x4k"]

@@ -50,6 +50,8 @@ def test_defaults_are_true(section: type[Section]) -> None:
                 .idle
                 == field.default
             )
+        elif isinstance(field.default, bool):
+            assert told[1] == str(field.default).lower()  # as TOML writes it
         else:
             assert told[1] == str(field.default)
 

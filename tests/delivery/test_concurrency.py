@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
+from spooler.events import TransactionEnded, WindowMoved
+from spooler.net.session import Session
+from spooler.policy.window import FULL
 from spooler.reply import Stage
-from tests.delivery.house import House, Inbox, route_to, sink
+from tests.delivery.house import EPOCH, House, Inbox, route_to, sink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +45,58 @@ async def test_sessions_start_small_and_grow_with_what_they_bring(
     assert running.counters.connections <= 17
     assert {4, 8} <= sizes
     assert max(sizes) == 16
+
+
+async def test_sessions_that_are_fixed_are_all_there_at_once(house: House, autojump_clock: MockClock) -> None:
+    """With `adapt` off, a route that took its first mail has all its sessions, as deep as may be."""
+    for i in range(600):
+        house.enqueue(f"r{i}@x")
+    async with sink(delays={Stage.FINAL: 0.05}) as (running, inbox):
+        await house.drain(running, sessions=16, adapt=False)
+    assert len(inbox.copies) == 600
+    assert [event for event in house.events if isinstance(event, WindowMoved)] == [
+        WindowMoved("default", 16, 16, FULL, "fixed by configuration")
+    ]
+
+
+@pytest.mark.parametrize("mode", ["pipelined", "lockstep"])
+async def test_no_mode_beyond_the_one_configured(house: House, autojump_clock: MockClock, mode: str) -> None:
+    """A server that offers all extensions is spoken to as the route says."""
+    for i in range(50):
+        house.enqueue(f"r{i}@x", f"s{i}@x")
+    async with sink() as (running, inbox):
+        await house.drain(running, mode=mode)
+    assert len(inbox.copies) == 100
+    modes = {event.mode for event in house.events if isinstance(event, TransactionEnded)}
+    assert modes == {mode}
+
+
+async def test_open_sessions_take_up_a_new_depth(
+    house: House, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the window finds holds for the sessions that are at work, not only for those to come."""
+    for i in range(400):
+        house.enqueue(f"r{i}@x")
+    deepest = 0
+
+    def count(session: Session) -> int:
+        nonlocal deepest
+        deepest = max(deepest, session._client.open)
+        return session._client.open
+
+    monkeypatch.setattr(Session, "open", property(count))
+    async with sink(delays={Stage.FINAL: 0.05}) as (running, inbox), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running, sessions=1, adapt=False)})
+        nursery.start_soon(worker.run)
+        await trio.sleep(2)
+        assert deepest == FULL - 1
+        lane = worker.lanes["default"]
+        lane.window.depth = 20
+        lane.window_moved()
+        await trio.sleep(2)
+        assert deepest == 19
+    assert running.counters.connections == 1
+    assert len(inbox.copies) == 400
 
 
 async def test_a_target_with_few_connections_is_not_taken_for_dead(
@@ -112,6 +168,41 @@ async def test_a_drain_does_not_end_while_mail_for_a_slow_mailbox_was_put_off(
         await house.drain(running, until_empty=False, sessions=8)
     assert inbox.copies == {"slow@x": 60}
     assert inbox.most <= 2
+
+
+async def test_a_drain_of_a_list_ends_with_nothing_left(house: House, autojump_clock: MockClock) -> None:
+    """The same fifty in every message, and a target that stands still for a while: what was put off meanwhile
+    is waited for, though its time is told by another clock than ours."""
+    people = [f"r{i}@x" for i in range(50)]
+    for _ in range(40):
+        house.enqueue(*people)
+
+    class Halting(Inbox):
+        async def deliver(self, letter: Letter, sender: str, recipients: Sequence[str]) -> list[bool]:
+            if len(self.copies) and self.copies[people[0]] == 5:
+                await trio.sleep(4)
+            return await super().deliver(letter, sender, recipients)
+
+    async with sink(Halting()) as (running, inbox):
+        worker = house.worker({"default": route_to(running)}, until_empty=False)
+        await worker.run()
+    assert worker.lanes["default"].postponed_to > EPOCH
+    assert inbox.copies == dict.fromkeys(people, 40)
+    assert house.outcomes() == {"delivered": 2000}
+
+
+async def test_a_worker_that_stood_still_puts_nothing_off(house: House, autojump_clock: MockClock) -> None:
+    """Where time passed while nobody looked, no mailbox is known to be stuck."""
+    for _ in range(600):
+        house.enqueue("only@x")
+    async with sink(delays={Stage.FINAL: 0.2}) as (running, inbox):
+        worker = house.worker({"default": route_to(running)}, until_empty=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            await trio.sleep(3.05)
+            autojump_clock.jump(3)
+    assert worker.lanes["default"].postponed_to == 0
+    assert inbox.copies == {"only@x": 600}
 
 
 async def test_more_mail_for_one_mailbox_than_fits_in_memory_makes_way(

@@ -66,6 +66,19 @@ def test_marker_that_failed_is_never_used_again() -> None:
     assert trust.marker is None
 
 
+def test_a_limit_is_never_passed() -> None:
+    """It goes no further than the most careful limit; a doubt may take it below."""
+    trust = Trust()
+    trust.limit(Mode.PIPELINED)
+    trust.limit(Mode.CHUNKED)
+    assert trust.mode is Mode.of("pipelined")
+    trust.learn(clean())
+    assert trust.may_overlap(1)
+    assert not trust.may_chunk
+    trust.doubt("why", Mode.PIPELINED)
+    assert trust.mode is Mode.LOCKSTEP
+
+
 def test_probation() -> None:
     """One clean recipient allows one, two of a transaction allow any number; a refusal shows nothing."""
     trust = Trust()

@@ -111,7 +111,7 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
     [
         (SessionEnded("r", "unix:/x", "gone"), "session lost", "warning"),
         (Doubt("unix:/x", "one 552 for all", "lockstep"), "replies out of step", "error"),
-        (WindowMoved("r", 4, 10, "growing"), "sessions", "info"),
+        (WindowMoved("r", 4, 10, 8, "growing"), "sessions", "info"),
         (RouteDown("r", "refused", 1.25), "route down", "error"),
         (RouteUp("r"), "route up", "info"),
         (Settled(5, 0, 1000), "settled", "debug"),

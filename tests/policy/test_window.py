@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spooler.policy.window import HOLD, RELIEF, START, Phase, Window
+from spooler.policy.window import CALM, DEEPEST, FULL, HOLD, RELIEF, SHALLOW, START, Phase, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,5 +102,94 @@ def test_lost_route_starts_again() -> None:
     """A route that is down goes back to one session, and says why."""
     bench = Bench(lambda n: 100.0 * n).run(3)
     bench.window.lost()
-    assert repr(bench.window) == "<Window 1 of 20: proving that the route takes mail>"
+    assert repr(bench.window) == "<Window 1 of 20, depth 4: proving that the route takes mail>"
     assert bench.window.finished(bench.now, saturated=True) is False
+
+
+class DeepBench:
+    """A target of chunked mode with a given throughput for sessions and depth, on a clock of its own."""
+
+    def __init__(self, throughput: Callable[[int, int], float], *, limit: int = 10) -> None:
+        self.window = Window(limit)
+        self.now = 0.0
+        self.throughput = throughput
+        self.seen: list[tuple[int, int]] = []
+        self.window.proven(self.now)
+
+    def run(self, seconds: float, *, chunked: bool = True) -> DeepBench:
+        """Deliver for so long."""
+        window = self.window
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 1 / self.throughput(window.size, window.depth)
+            if window.finished(self.now, saturated=True, chunked=chunked):
+                self.seen.append((window.size, window.depth))
+        return self
+
+
+def far(sessions: int, depth: int) -> float:
+    """A line of 20 ms, and a target that takes 4,000 a second."""
+    return min(sessions * depth / 0.02, 4000.0)
+
+
+def near(_sessions: int, _depth: int) -> float:
+    """A store that is busy with the least."""
+    return 800.0
+
+
+def test_depth_and_sessions_grow_in_turn_where_the_target_is_far() -> None:
+    """Each step doubles one of both, as long as it helps: after a second and a half the line is full."""
+    bench = DeepBench(far).run(1.5)
+    window = bench.window
+    assert bench.seen[:3] == [(4, 8), (8, 8), (8, 16)]
+    assert far(window.size, window.depth) == 4000.0
+    assert window.size * window.depth <= 160
+
+
+def test_no_deeper_than_helps() -> None:
+    """A store that is full with little in flight keeps little in flight: it could all come twice."""
+    bench = DeepBench(near).run(30)
+    assert (bench.window.size, bench.window.depth) == (START, SHALLOW)
+    assert bench.window.why == "more brought no more throughput: 800 instead of 800 transactions/s"
+    tried = [seen for seen in bench.seen if seen != (START, SHALLOW)]
+    assert set(tried) == {(START, 2 * SHALLOW), (2 * START, SHALLOW)}
+    assert len(tried) < 20
+
+
+def test_depth_alone_where_there_is_but_one_session() -> None:
+    """One session allowed: depth grows to its own limit, and that is told."""
+    bench = DeepBench(lambda _, depth: 50.0 * depth, limit=1).run(5)
+    window = bench.window
+    assert (window.size, window.depth, window.phase) == (1, DEEPEST, Phase.LIMITED)
+    assert window.why == f"at the limit: {50 * DEEPEST:,} transactions/s"
+
+
+def test_depth_stays_where_transactions_cannot_follow_each_other() -> None:
+    """Without chunks there is nothing to learn about depth; when they come it is tried."""
+    bench = DeepBench(far).run(5, chunked=False)
+    assert (bench.window.size, bench.window.depth) == (10, SHALLOW)
+    bench.run(5)
+    assert bench.window.depth > SHALLOW
+
+
+def test_a_gain_that_chance_hid_is_found_soon() -> None:
+    """A step that seemed to bring nothing is tried again after a second, not after ten."""
+    bench = Bench(lambda _: 1000.0).run(0.5)
+    assert bench.window.size == START
+    bench.throughput = lambda n: 250.0 * n
+    assert bench.run(2).window.size > START
+
+
+def test_fixed_by_configuration() -> None:
+    """All that is allowed, once the route takes mail, and again some time after a refusal."""
+    window = Window(10, adapt=False)
+    assert window.size == 1
+    window.proven(0.0)
+    assert (window.size, window.depth, window.why) == (10, FULL, "fixed by configuration")
+    assert not window.finished(1.0, saturated=True, chunked=True)
+    assert window.refused(2.0)
+    assert not window.refused(2.0)
+    assert window.size == 7
+    assert not window.finished(3.0, saturated=True)
+    assert window.finished(2.0 + CALM, saturated=True)
+    assert (window.size, window.phase) == (10, Phase.FIXED)

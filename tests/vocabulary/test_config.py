@@ -21,6 +21,8 @@ lhlo = "client.example.org"
 destinations = ["unix:/run/lmtp", "inet:127.0.0.1:24"]
 balance = "round-robin"
 sessions = 3
+adapt = false
+mode = "lockstep"
 [routes.store1.retry]
 first = "90s"
 maximum = "2h"
@@ -36,6 +38,9 @@ def test_good_configuration() -> None:
     config = parse_config(GOOD, name="test")
     route = config.routes["store1"]
     assert [str(d) for d in route.parsed()] == ["unix:/run/lmtp", "inet:127.0.0.1:24"]
+    assert (route.sessions, route.adapt, route.mode) == (3, False, "lockstep")
+    far = config.routes["far"]
+    assert (far.sessions, far.adapt, far.mode) == (10, True, "chunked")
     retry = route.retry
     assert [float(d) for d in (retry.first, retry.maximum, retry.lifetime)] == [90, 7200, 86400]
     assert route.retry.first.us == 90_000_000
@@ -61,6 +66,8 @@ def test_good_configuration() -> None:
         (b"[routes.a]\ndestinations = ['inet:mail.example.org']", "states no tls level"),
         (b"[routes.a]\ndestinations = ['unix:/x']\nsessions = 0", ">= 1"),
         (b"[routes.a]\ndestinations = ['unix:/x']\nbalance = 'random'", "Invalid enum value"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nmode = 'fast'", "Invalid enum value"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nadapt = 1", "Expected `bool`"),
         (b"[routes.a]\ndestinations = ['unix:/x']\n[routes.a.retry]\nfirst = 'soon'", "Expected a duration"),
         (b"[routes.a]\ndestinations = ['unix:/x']\n[routes.a.retry]\nfirst = -1", "Expected a duration"),
         (
