@@ -104,6 +104,12 @@ class Worker(Section, frozen=True):
     """Bytes of contents held in memory, read ahead of delivery."""
     grace: Duration = Duration(30)
     """After SIGTERM, how long transactions may take to end."""
+    journal: str = ""
+    """Folder of the workers' journals; default: beside an SQLite spool, else below the state directory."""
+    journal_sync: Duration = Duration(0.01)
+    """How long a note in the journal may wait for its fsync; 0: no fsync, a power cut is not covered."""
+    hold_off: Duration = Duration(60)
+    """How long what a dead worker may have delivered is left alone before it is tried again."""
     retention: Duration = Duration(30 * 86400)
     """How long the ledger is kept."""
 

@@ -3,6 +3,7 @@
     worker ─┬─ poller        (wakes the sessions that have something to read)
             ├─ heartbeat     (until the very end: leases live as long as it beats)
             ├─ settler       (until everything is settled)
+            ├─ journal       (syncs what was written to it)
             ├─ housekeeping
             └─ delivery ─┬─ claimer
                          └─ a crew per lane
@@ -22,18 +23,22 @@ import trio
 
 from spooler.delivery.claimer import POLL, Claimer, Until
 from spooler.delivery.crew import Crew, Gear
-from spooler.delivery.heartbeat import Heartbeat, boottime, whereabouts
+from spooler.delivery.heartbeat import Heartbeat, boot_id, boottime, whereabouts
 from spooler.delivery.housekeeping import Housekeeping
 from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
+from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
 from spooler.errors import SpoolerError
 from spooler.events import Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
+from spooler.journal.place import create
+from spooler.journal.writer import Journal
 from spooler.net.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from spooler.config import Config
 
@@ -49,6 +54,7 @@ class WorkerRun:
         *,
         spool: SpoolPort,
         config: Config,
+        journals: Path,
         observe: Observe,
         until: Until | None = None,
         poll: float = POLL,
@@ -58,6 +64,7 @@ class WorkerRun:
     ) -> None:
         self._spool = spool
         self._config = config
+        self._journals = journals
         self._observe = observe
         self._until = until
         self._poll = poll
@@ -82,15 +89,34 @@ class WorkerRun:
     async def run(self) -> bool:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
+        boot = boot_id()
+        journal = Journal(
+            create(self._journals, spool=self._spool.uuid, worker=worker),
+            spool=self._spool.uuid,
+            boot=boot,
+            every=self._config.worker.journal_sync,
+            broke=self._broke,
+        )
         ground = Ground(
-            worker=worker, spool=self._spool, clock=self._clock, rng=self._rng, observe=self._observe
+            worker=worker,
+            spool=self._spool,
+            journal=journal,
+            clock=self._clock,
+            rng=self._rng,
+            observe=self._observe,
         )
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
-        heartbeat = Heartbeat(ground, lost=self.stop, clock=self._uptime)
+        recovery = Recovery(ground, root=self._journals, boot=boot, hold_off=self._config.worker.hold_off.us)
+        heartbeat = Heartbeat(ground, recovery, lost=self.stop, clock=self._uptime)
         await heartbeat.observe_others()
         pool = Pool()
-        gear = Gear(ground=ground, pool=pool, lhlo=self._config.lhlo_name, may_end=lambda: heartbeat.fresh)
+        gear = Gear(
+            ground=ground,
+            pool=pool,
+            lhlo=self._config.lhlo_name,
+            may_end=lambda: heartbeat.fresh and journal.writable,
+        )
         claimer = Claimer(
             ground=ground,
             settler=settler,
@@ -108,6 +134,7 @@ class WorkerRun:
             nursery.start_soon(pool.poller.run)
             nursery.start_soon(heartbeat.run)
             nursery.start_soon(settler.run)
+            nursery.start_soon(journal.run)
             nursery.start_soon(chores.run)
             nursery.start_soon(self._tidy, pool)
             if self._until is None:  # a drain has no use for mail that comes later
@@ -121,9 +148,11 @@ class WorkerRun:
         if settled and not heartbeat.fenced:
             try:
                 await self._spool.unregister(worker, now=self._clock())
+                journal.close()
             except SpoolerError as error:
                 # all is settled; the row that is left is taken for a dead worker's, which held nothing
                 self._observe(SpoolTrouble(doing="leaving", why=str(error), retry_in=0.0))
+        journal.abandon()
         self._observe(
             WorkerState(worker=worker, state="stopped", detail="" if settled else "unsettled results")
         )
@@ -158,6 +187,11 @@ class WorkerRun:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_SETTLE) as scope:
             await settler.flushed()
         return not scope.cancelled_caught
+
+    def _broke(self, why: str) -> None:
+        """Stop: without a journal that is durable nothing may be sent."""
+        self._observe(SpoolTrouble(doing="journalling", why=why, retry_in=0.0))
+        self.stop()
 
     async def _tidy(self, pool: Pool) -> None:
         idle = min((route.idle for route in self._config.routes.values()), default=30.0)

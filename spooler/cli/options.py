@@ -14,6 +14,7 @@ from spooler.address import show
 from spooler.config import Config, Route, check_config, load_config
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, UsageError
+from spooler.journal.place import root_of
 from spooler.part import VARIABLE
 
 MOST = 8  # processes by default: with their connections far below what Postgres takes (max_connections)
@@ -45,6 +46,11 @@ class Settings(msgspec.Struct, frozen=True):
 
     url: str
     config: Config
+
+    @property
+    def journals(self) -> Path:
+        """The folder of the workers' journals."""
+        return Path(self.config.worker.journal) if self.config.worker.journal else root_of(self.url)
 
 
 def spool_options(command: _Command) -> _Command:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import trio
 
+from spooler import collector
 from spooler.cli.progress import SHOW_EVERY, Summary, Tally, bar
 from spooler.cli.signals import watch_signals
 from spooler.delivery.claimer import Until
@@ -36,7 +37,12 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, tether: 
 
     async def main() -> bool:
         async with spool_process(started) as spool:
-            run = WorkerRun(spool=spool, config=_part_of(settings.config, tether), observe=log)
+            run = WorkerRun(
+                spool=spool,
+                config=_part_of(settings.config, tether),
+                journals=settings.journals,
+                observe=log,
+            )
             if tether is not None:
                 tether.report(Report())
             return await _obeying(run, log, tether)
@@ -71,6 +77,7 @@ def run_drain(
             run = WorkerRun(
                 spool=spool,
                 config=_part_of(settings.config, tether),
+                journals=settings.journals,
                 observe=observe,
                 until=Until(empty=until_empty),
             )
@@ -139,6 +146,7 @@ def _told(tether: Tether | None) -> Iterator[None]:
 
 def _run(main: Callable[[], Awaitable[T]]) -> T:
     """Run in trio; an error that people can mend is raised as itself, not in a group."""
+    collector.run_seldom()
     try:
         return trio.run(main)
     except BaseExceptionGroup as group:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from spooler.net.pool import Pool, Target
 
 
+NO_LEAVE = 0.5  # seconds between looks whether end-of-data may be sent again
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gear:
     """What crews work with."""
@@ -38,7 +41,7 @@ class Gear:
     pool: Pool
     lhlo: str
     may_end: Callable[[], bool]
-    """Whether end-of-data may be sent: the worker's heartbeat is fresh."""
+    """Whether end-of-data may be sent: the worker's heartbeat is fresh, and its journal can be written."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,9 @@ class Crew:
         place = _Place()
         try:
             while lane.ready and not lane.stopping and self._keeps(place):
+                if not self._gear.may_end():
+                    await trio.sleep(NO_LEAVE)
+                    continue
                 found = await self._session()
                 if found is None:
                     return
@@ -120,6 +126,7 @@ class Crew:
             target=target,
             spool=gear.ground.spool,
             clock=gear.ground.clock,
+            journal=gear.ground.journal,
             may_end=gear.may_end,
             may_begin=lambda: gear.may_end() and self._keeps(place),
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from spooler.delivery.ports import SpoolPort
+    from spooler.journal.writer import Journal
     from spooler.lmtp.transaction import Transaction
     from spooler.net.pool import Target
 
@@ -30,6 +31,7 @@ class Feed:
         target: Target,
         spool: SpoolPort,
         clock: Callable[[], int],
+        journal: Journal,
         may_end: Callable[[], bool],
         may_begin: Callable[[], bool],
     ) -> None:
@@ -37,6 +39,7 @@ class Feed:
         self._target = target
         self._spool = spool
         self._clock = clock
+        self._journal = journal
         self._may_end = may_end
         self._may_begin = may_begin
 
@@ -73,6 +76,18 @@ class Feed:
     def may_end(self) -> bool:
         """Whether end-of-data may be sent: only while our leases are surely respected."""
         return self._may_end()
+
+    def ending(self, transaction: Transaction) -> bool:
+        """Note that end-of-data may be handed over from now on, if it may."""
+        if not self._may_end():
+            return False
+        parcel = parcel_of(transaction)
+        self._journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])
+        return True
+
+    def commit(self) -> bool:
+        """Write what was noted to the journal; whether that could be done."""
+        return self._journal.push()
 
     def finished(self, transaction: Transaction) -> None:
         """Judge a transaction whose replies were all read and proven."""

@@ -3,7 +3,9 @@
 One row, beaten every 5 s, renews all leases of a worker. Another worker is dead when its counter has
 not moved for 60 s of this machine's uptime (CLOCK_BOOTTIME, which runs on in suspend and does not
 jump), counted only over our own successful beats: after an outage of the database nobody robs anybody.
-Within one boot and PID namespace a process that is not there any more is dead at once.
+Within one boot and PID namespace a process that is not there any more is dead at once. Whoever can get at
+the journal of a dead worker goes by that (see `recovery`), at once; others wait 5 minutes more for somebody
+who can, and then take all that it held as uncertain.
 """
 
 from __future__ import annotations
@@ -26,21 +28,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spooler.delivery.ports import Ground
+    from spooler.delivery.recovery import Recovery
 
 PERIOD = 5.0  # seconds between beats
 FRESH = 30.0  # seconds: no end-of-data is sent when the last good beat began longer ago
 DEAD = 60.0  # seconds without a beat
-HOLD_OFF = 60_000_000  # µs: what a dead worker may have delivered is left alone so long
+GRACE = 300.0  # seconds more, for whoever can read its journal
 
 
 def whereabouts() -> str:
     """Name the host, its boot and our PID namespace: where this is the same, process ids mean the same."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        boot, namespace = secrets.token_hex(8), "unknown"  # the same as nobody's
-    return f"{socket.gethostname()} {boot} {namespace}"
+        namespace = secrets.token_hex(8)  # the same as nobody's
+    return f"{socket.gethostname()} {boot_id()} {namespace}"
+
+
+def boot_id() -> str:
+    """Name this boot of this host."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return secrets.token_hex(8)
 
 
 def is_gone(pid: int) -> bool:
@@ -63,9 +73,15 @@ class Heartbeat:
     """One per worker; `run` is its task. `lost` is called once if we were declared dead."""
 
     def __init__(
-        self, ground: Ground, *, lost: Callable[[], None], clock: Callable[[], float] = boottime
+        self,
+        ground: Ground,
+        recovery: Recovery,
+        *,
+        lost: Callable[[], None],
+        clock: Callable[[], float] = boottime,
     ) -> None:
         self._ground = ground
+        self._recovery = recovery
         self._lost = lost
         self._clock = clock
         self._last_good = clock()
@@ -107,12 +123,13 @@ class Heartbeat:
         await self.observe_others()
 
     async def observe_others(self) -> None:
-        """Look at the other workers' counters, and take over what dead ones held."""
+        """Look at the other workers' journals and counters, and take over what dead ones held."""
         ground = self._ground
+        recovered = await self._recovery.run()
         present: dict[int, tuple[int, float]] = {}
         gone: set[int] = set()
         for row in await ground.spool.workers():
-            if row.id == ground.worker:
+            if row.id == ground.worker or row.id in recovered:
                 continue
             count, since = self._seen.get(row.id, (row.beat, self._credit))
             present[row.id] = (row.beat, since if count == row.beat else self._credit)
@@ -120,12 +137,18 @@ class Heartbeat:
                 gone.add(row.id)
         self._seen = present
         for worker, (_, since) in list(present.items()):
-            if worker in gone or self._credit - since >= DEAD:
+            if worker in gone or self._credit - since >= DEAD + GRACE:
                 now = ground.clock()
                 taken = await insist(
                     ground,
                     "taking over a dead worker's recipients",
-                    partial(ground.spool.rescue, worker, now=now, due=now + HOLD_OFF, uncertain=True),
+                    partial(
+                        ground.spool.rescue,
+                        worker,
+                        now=now,
+                        due=now + self._recovery.hold_off,
+                        uncertain=True,
+                    ),
                 )
                 del self._seen[worker]
                 ground.observe(

@@ -172,12 +172,14 @@ class Lane:
         now = trio.current_time()
         self._leave(parcel, now)
         self.held_bytes -= parcel.held_bytes
-        for again, repeated in (
+        again = [*reckoning.fresh_connection, *reckoning.next_transaction]
+        self._ground.journal.void(transaction, parcel.claim.message_id, [r.n for r in again])
+        for some, repeated in (
             (reckoning.fresh_connection, True),
             (reckoning.next_transaction, parcel.repeated),
         ):
-            if again:
-                part = parcel.part(again, repeated=repeated)
+            if some:
+                part = parcel.part(some, repeated=repeated)
                 self.held_bytes += part.held_bytes
                 self.push_back(part)
         if reckoning.results:

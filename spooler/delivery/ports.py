@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from spooler.claim import Claim, Want
     from spooler.events import Observe
+    from spooler.journal.writer import Journal
     from spooler.records import SettleReport, WorkerRow
     from spooler.result import RecipientResult
 
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 class SpoolPort(Protocol):
     """See `spooler.spool.store.Store` for what each does; all raise SpoolerError."""
 
+    @property
+    def uuid(self) -> str: ...
     async def register(self, *, host: str, pid: int, now: int) -> int: ...
     async def beat(self, worker: int, *, now: int) -> bool: ...
     async def workers(self) -> list[WorkerRow]: ...
     async def unregister(self, worker: int, *, now: int) -> None: ...
     async def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int: ...
+    async def doubt(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int, due: int) -> int: ...
     async def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]: ...
     async def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]: ...
     async def chunk(self, content: int, sequence: int) -> bytes | None: ...
@@ -43,10 +47,11 @@ class SpoolPort(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the parts of one worker share: its identity, spool, clock (µs UTC), chance and observer."""
+    """What the parts of one worker share; `clock` gives µs UTC."""
 
     worker: int
     spool: SpoolPort
+    journal: Journal
     clock: Callable[[], int]
     rng: random.Random
     observe: Observe

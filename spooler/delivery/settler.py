@@ -17,7 +17,7 @@ from spooler.errors import SpoolerError
 from spooler.events import Settled, SpoolTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from spooler.delivery.ports import Ground
     from spooler.result import RecipientResult
@@ -59,8 +59,9 @@ class Settler:
         """Results that are not durable yet."""
         return len(self._results)
 
-    def add(self, results: Iterable[RecipientResult]) -> None:
-        """Take results to settle."""
+    def add(self, results: Sequence[RecipientResult], owner: object = None) -> None:
+        """Take results to settle; `owner` is whose intent they answer, if there is one."""
+        self._ground.journal.record(results, owner)
         self._results.extend(results)
         self._tell()
 
@@ -80,6 +81,7 @@ class Settler:
             if len(self._results) < BATCH:
                 await trio.sleep(GATHER)
             self._news = trio.Event()
+            self._ground.journal.push()
             while self._results or self._returned:
                 await self._settle_batch()
             self._empty.set()
@@ -100,6 +102,7 @@ class Settler:
             )
             for _ in batch:
                 self._results.popleft()
+            ground.journal.settled(len(batch))
             ground.observe(Settled(results=len(batch), late=report.late, took=ground.clock() - began))
         if self._returned:
             due, keys = self._returned.popitem()

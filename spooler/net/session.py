@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 _NO_LEAVE = "this worker may not send end-of-data now"
+_NO_JOURNAL = "the journal cannot be written, so end-of-data may not be sent"
 _NO_LMTP = " (this is no LMTP server: it speaks SMTP or something else; check the port)"
 _UNKNOWN_COMMAND = frozenset({500, 502})  # RFC 5321 section 4.2.4: what a server without LHLO says to it
 
@@ -73,6 +74,12 @@ class Source(Protocol):
 
     def may_end(self) -> bool:
         """Whether end-of-data may be sent now."""
+
+    def ending(self, transaction: Transaction) -> bool:
+        """Note that the transaction's end-of-data is about to be sent; False if it may not."""
+
+    def commit(self) -> bool:
+        """Let what was noted outlive this process, before anything is sent; False if it would not."""
 
     def finished(self, transaction: Transaction) -> None:
         """Take a transaction whose replies are all read and proven."""
@@ -192,6 +199,7 @@ class Session:
                     return _Need.ROOM
             if events:
                 continue
+            source.commit()
             if client.next_stage is not None:
                 return _Need.REPLY
             if client.idle:
@@ -275,7 +283,8 @@ class Session:
             self._end_body(source)
 
     def _end_body(self, source: Source) -> None:
-        if not source.may_end():
+        transaction = self._client.body_due
+        if transaction is None or not source.ending(transaction):
             raise SessionLostError(_NO_LEAVE, Stage.BODY)
         self._client.end_body()
 
@@ -288,6 +297,9 @@ class Session:
 
     def _hand_over(self, data: bytes | memoryview) -> int:
         """Give to the kernel what it takes at once; return how much."""
+        source = self._source
+        if source is not None and not source.commit() and self._client.ends_unsent:
+            raise SessionLostError(_NO_JOURNAL, Stage.BODY)
         try:
             taken = self._transport.send(data)
         except OSError as error:

@@ -159,20 +159,28 @@ class Leases:
         last = (0, -1)
         while keys := self._next_leased(worker, last):
             last = keys[-1]
-            rescued += self._db.write(
-                partial(
-                    _rescue,
-                    worker=worker,
-                    keys=keys,
-                    now=now,
-                    due=due,
-                    uncertain=uncertain,
-                    text=text,
-                    run=self._runs.take(len(keys), now=now),
-                )
-            )
+            rescued += self._take_from(worker, keys, now=now, due=due, uncertain=uncertain, text=text)
         self._remove(worker)
         return rescued
+
+    def doubt(self, worker: int, keys: Sequence[Key], *, now: int, due: int, text: str) -> int:
+        """Take recipients from a dead worker that may have been delivered; returns how many it still held."""
+        return sum(
+            self._take_from(worker, page, now=now, due=due, uncertain=True, text=text)
+            for page in sql.pages(st.RECORD_UNCERTAIN, list(dict.fromkeys(keys)))
+        )
+
+    def _take_from(
+        self, worker: int, keys: Sequence[Key], *, now: int, due: int, uncertain: bool, text: str
+    ) -> int:
+        run = self._runs.take(len(keys), now=now)
+
+        def work(conn: Connection) -> int:
+            return _rescue(
+                conn, worker=worker, keys=keys, now=now, due=due, uncertain=uncertain, text=text, run=run
+            )
+
+        return self._db.write(work)
 
     def _next_leased(self, worker: int, after: Key) -> list[Key]:
         return self._db.read(

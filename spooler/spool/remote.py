@@ -53,6 +53,9 @@ class RemoteSpool:
     async def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int:
         return int(await self._call("rescue", worker, now, due, uncertain))
 
+    async def doubt(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int, due: int) -> int:
+        return int(await self._call("doubt", worker, keys, now, due))
+
     async def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:
         claims: list[Claim] = await self._call("claim", worker, wants, now)
         return claims

@@ -123,6 +123,11 @@ class Store:
             wake.announce(self._db, self.uuid)
         return rescued
 
+    def doubt(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int, due: int) -> int:
+        """Take from a dead worker what its journal leaves open: as `rescue`, of these recipients alone."""
+        text = f"worker {format_id(worker)} stopped before it had the answer to its end of data"
+        return self._leases.doubt(worker, keys, now=now, due=due, text=text)
+
     # delivery
 
     def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:

@@ -32,6 +32,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "workers": (tuple[()], list[WorkerRow]),
     "unregister": (tuple[int, int], None),
     "rescue": (tuple[int, int, int, bool], int),
+    "doubt": (tuple[int, list[Key], int, int], int),
     "claim": (tuple[int, list[Want], int], list[Claim]),
     "contents": (tuple[list[int]], dict[int, bytes]),
     "chunk": (tuple[int, int], bytes | None),

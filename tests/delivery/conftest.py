@@ -17,4 +17,4 @@ if TYPE_CHECKING:
 def house(tmp_path: Path) -> Iterator[House]:
     """A spool and its worker."""
     with make_spool(tmp_path) as store:
-        yield House(store)
+        yield House(store, tmp_path / "journals")

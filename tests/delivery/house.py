@@ -54,6 +54,11 @@ class Inline:
 
         return call
 
+    @property
+    def uuid(self) -> str:
+        """See Store."""
+        return self._store.uuid
+
     async def changed(self) -> float | None:
         """Nothing is heard where time is made up: the spool is polled."""
         return await trio.sleep_forever()
@@ -81,8 +86,9 @@ class Inbox:
 class House:
     """A spool with a worker to run on it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, journals: Path) -> None:
         self.store = store
+        self.journals = journals
         self.spool: SpoolPort = Inline(store)
         self.events: list[Event] = []
 
@@ -120,7 +126,8 @@ class House:
         """Make a worker; `until_empty` None: one that runs until it is stopped."""
         return WorkerRun(
             spool=self.spool,
-            config=Config(routes=routes, lhlo="client", worker=options or Worker()),
+            config=Config(routes=routes, lhlo="client", worker=options or Worker(journal_sync=Duration(0))),
+            journals=self.journals,
             observe=self.events.append,
             until=None if until_empty is None else Until(empty=until_empty),
             clock=clock,

@@ -10,10 +10,14 @@ import pytest
 import trio
 
 from spooler.claim import Want
-from spooler.delivery.heartbeat import DEAD, HOLD_OFF, Heartbeat, whereabouts
+from spooler.config import Worker
+from spooler.delivery.heartbeat import DEAD, GRACE, Heartbeat, boot_id, whereabouts
 from spooler.delivery.ports import Ground
+from spooler.delivery.recovery import Recovery
 from spooler.errors import TryAgainError
 from spooler.events import SpoolTrouble, WorkerState
+from spooler.journal.place import create
+from spooler.journal.writer import Journal
 from spooler.reply import Stage
 from tests.delivery.house import EPOCH, House, clock, route_to, sink
 
@@ -30,6 +34,8 @@ class Flaky:
         self._after = after
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # stands for any method
+        if name == "uuid":
+            return self._spool.uuid  # type: ignore[attr-defined]  # the one that is no method
         method = getattr(self._spool, name)
 
         async def call(*args: object, **kwargs: object) -> object:
@@ -146,7 +152,8 @@ async def test_content_that_is_gone_is_never_sent_as_something_else(
 async def test_a_dead_workers_recipients_are_taken_over_as_uncertain(
     house: House, autojump_clock: MockClock
 ) -> None:
-    """A worker whose counter stands still for a minute of ours is dead; what it held is tried again."""
+    """A worker whose counter stands still for a minute of ours is dead; where nobody can read its journal for
+    five more, what it held is tried again."""
     message = house.enqueue("a@x")
     dead = house.store.register(host="elsewhere", pid=1, now=EPOCH)
     assert house.store.claim(dead, [Want("default", 10)], now=EPOCH)
@@ -159,8 +166,8 @@ async def test_a_dead_workers_recipients_are_taken_over_as_uncertain(
     story = house.story(message)
     assert story == [("a@x", 1, "deferred", True), ("a@x", 2, "delivered", False)]
     entries = sorted(house.store.ledger_of(message), key=lambda e: e.at)
-    assert entries[0].at - EPOCH >= DEAD * 1e6
-    assert entries[1].at - entries[0].at >= HOLD_OFF
+    assert entries[0].at - EPOCH >= (DEAD + GRACE) * 1e6
+    assert entries[1].at - entries[0].at >= Worker().hold_off.us
 
 
 def ended_process() -> int:
@@ -198,7 +205,7 @@ async def test_a_living_worker_is_not_robbed(house: House, autojump_clock: MockC
         worker = house.worker({"default": route_to(running)}, until_empty=None)
         nursery.start_soon(worker.run)
         for _ in range(6):
-            await trio.sleep(DEAD - 10)
+            await trio.sleep(DEAD + GRACE - 10)
             assert house.store.beat(other, now=clock())
         worker.stop()
     assert house.outcomes() == {"active": 1}
@@ -207,8 +214,14 @@ async def test_a_living_worker_is_not_robbed(house: House, autojump_clock: MockC
 def ground_of(house: House, worker: int) -> Ground:
     import random
 
+    folder = create(house.journals, spool=house.store.uuid, worker=worker)
     return Ground(
-        worker=worker, spool=house.spool, clock=clock, rng=random.Random(1), observe=house.events.append
+        worker=worker,
+        spool=house.spool,
+        journal=Journal(folder, spool=house.store.uuid, boot="", every=0, broke=lambda _: None),
+        clock=clock,
+        rng=random.Random(1),
+        observe=house.events.append,
     )
 
 
@@ -218,7 +231,9 @@ async def test_after_an_outage_nobody_is_robbed(house: House, autojump_clock: Mo
     other = house.store.register(host="elsewhere", pid=2, now=EPOCH)
     house.spool = Flaky(house.spool, {"beat": 0})
     failures: dict[str, int] = house.spool._failures  # the test's own fake
-    heartbeat = Heartbeat(ground_of(house, ours), lost=lambda: None, clock=trio.current_time)
+    ground = ground_of(house, ours)
+    recovery = Recovery(ground, root=house.journals, boot=boot_id(), hold_off=0)
+    heartbeat = Heartbeat(ground, recovery, lost=lambda: None, clock=trio.current_time)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(heartbeat.run)
         seen = []
@@ -228,7 +243,7 @@ async def test_after_an_outage_nobody_is_robbed(house: House, autojump_clock: Mo
             failures["beat"] = fails
         assert seen == [True, False, True]
         assert {row.id for row in house.store.workers()} == {ours, other}
-        await trio.sleep(DEAD)
+        await trio.sleep(DEAD + GRACE)
         assert {row.id for row in house.store.workers()} == {ours}
         nursery.cancel_scope.cancel()
 

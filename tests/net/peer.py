@@ -101,6 +101,14 @@ class Script:
         """See Source."""
         return self._may_end if isinstance(self._may_end, bool) else self._may_end()
 
+    def ending(self, transaction: Transaction) -> bool:
+        """See Source."""
+        return self.may_end()
+
+    def commit(self) -> bool:
+        """See Source."""
+        return True
+
     def finished(self, transaction: Transaction) -> None:
         """See Source."""
         self.done.append(transaction)

@@ -1,0 +1,100 @@
+"""What dead workers left: their journals are read, what they say is settled, the rest is given back.
+
+A journal whose lock can be had belongs to nobody any more. Its results settle as if they had come a moment
+ago; what has an intent and no result may have been delivered, so it is uncertain and waits a while; anything
+else that the worker held was not handed over, and is due at once. Only then is the worker gone, and its
+journal with it. Dying in the middle of this is harmless: whoever comes next does it again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from spooler.delivery.settler import BATCH, insist
+from spooler.events import WorkerState
+from spooler.journal.place import orphans
+from spooler.journal.reader import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spooler.delivery.ports import Ground
+    from spooler.journal.place import Folder
+    from spooler.journal.reader import Found
+
+
+class Recovery:
+    """Finds journals that nobody holds any more; one per worker.
+
+    `hold_off`, in µs: so long is left alone what may have been delivered.
+    """
+
+    def __init__(self, ground: Ground, *, root: Path, boot: str, hold_off: int) -> None:
+        self._ground = ground
+        self.hold_off = hold_off
+        self._root = root
+        self._boot = boot
+        self._strange: set[int] = set()
+
+    async def run(self) -> set[int]:
+        """Settle what all such journals say; return the workers that are gone now."""
+        gone: set[int] = set()
+        for folder in orphans(self._root, spool=self._ground.spool.uuid):
+            try:
+                if await self._recover(folder):
+                    gone.add(folder.worker)
+            finally:
+                folder.release()
+        return gone
+
+    async def _recover(self, folder: Folder) -> bool:
+        ground, worker = self._ground, folder.worker
+        try:
+            found = read(folder, spool=ground.spool.uuid, boot=self._boot)
+        except OSError as error:
+            return self._leave(worker, f"{folder.path} cannot be read: {error.strerror}")
+        if found is None:
+            return self._leave(worker, f"{folder.path} is another spool's, or of another version of spooler")
+        for start in range(0, len(found.results), BATCH):
+            some = found.results[start : start + BATCH]
+            await insist(
+                ground,
+                "settling what a journal says",
+                partial(ground.spool.settle, worker, some, now=ground.clock()),
+            )
+        uncertain, given_back = await self._release(worker, found)
+        folder.remove()
+        detail = f"{len(found.results)} results, {uncertain} uncertain, {given_back} given back"
+        ground.observe(WorkerState(worker=worker, state="recovered", detail=f"by its journal: {detail}"))
+        return True
+
+    async def _release(self, worker: int, found: Found) -> tuple[int, int]:
+        """Take from the worker what it still holds; return how many are uncertain, and how many are not."""
+        ground = self._ground
+        now = ground.clock()
+        taken = 0
+        if found.complete and found.uncertain:
+            taken = await insist(
+                ground,
+                "taking over what may have been delivered",
+                partial(ground.spool.doubt, worker, found.uncertain, now=now, due=now + self.hold_off),
+            )
+        rest = await insist(
+            ground,
+            "giving back a dead worker's recipients",
+            partial(
+                ground.spool.rescue,
+                worker,
+                now=now,
+                due=now if found.complete else now + self.hold_off,
+                uncertain=not found.complete,
+            ),
+        )
+        return (taken, rest) if found.complete else (rest, 0)
+
+    def _leave(self, worker: int, why: str) -> bool:
+        if worker not in self._strange:
+            self._strange.add(worker)
+            self._ground.observe(WorkerState(worker=worker, state="unrecovered", detail=f"journal {why}"))
+        return False

@@ -1,0 +1,126 @@
+"""Where journals lie: a folder a worker, locked by it as long as it lives.
+
+    ROOT/<uuid of the spool>/<id of the worker>/lock, 00000001, 00000002, …
+
+The lock (flock(2)) is given up by the kernel when its holder dies, so a folder whose lock can be had belongs
+to nobody any more. It does not reach other hosts: each looks after its own root.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spooler.errors import CannotCreateError
+from spooler.ident import format_id, parse_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOCK = "lock"
+
+
+class Folder:
+    """A worker's journal folder, locked by us."""
+
+    def __init__(self, path: Path, worker: int, fd: int) -> None:
+        self.path = path
+        self.worker = worker
+        self._fd = fd
+
+    def segments(self) -> list[Path]:
+        """Return its segments, oldest first."""
+        return sorted(path for path in self.path.iterdir() if path.name.isdigit())
+
+    def segment(self, number: int) -> Path:
+        """Name a segment."""
+        return self.path / f"{number:08}"
+
+    def sync(self) -> None:
+        """Make the names of its files durable."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self) -> None:
+        """Remove it with all that is in it, and let go."""
+        for path in self.segments():
+            path.unlink(missing_ok=True)
+        (self.path / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def root_of(url: str) -> Path:
+    """Where a spool's journals lie by default: beside an SQLite file, else in this user's state folder."""
+    if url.startswith("sqlite:"):
+        path = url.partition("///")[2].partition("?")[0]
+        return Path(f"{path}.journals").absolute()
+    for variable, below in (("STATE_DIRECTORY", "journals"), ("XDG_STATE_HOME", "spooler/journals")):
+        if folder := os.environ.get(variable):
+            return Path(folder.partition(":")[0]) / below
+    return Path("~/.local/state/spooler/journals").expanduser()
+
+
+def create(root: Path, *, spool: str, worker: int) -> Folder:
+    """Make the folder of a new worker, locked before it has its name; raises CannotCreateError."""
+    path = root / spool / format_id(worker)
+    making = path.with_suffix(".new")
+    try:
+        making.mkdir(mode=0o700, parents=True)
+        fd = _lock(making / _LOCK, new=True)
+        assert fd is not None, "nobody looks for it under this name"
+        making.rename(path)
+        folder = Folder(path, worker, fd)
+        folder.sync()
+    except OSError as error:
+        raise CannotCreateError(
+            f"journal {path} cannot be made: {error.strerror}",
+            hint="it must be a folder that this user may write to: see worker.journal in the configuration",
+        ) from None
+    return folder
+
+
+def orphans(root: Path, *, spool: str) -> Iterator[Folder]:
+    """Lock and give the folders that belong to nobody any more, one after the other."""
+    try:
+        names = sorted(path.name for path in (root / spool).iterdir())
+    except OSError:
+        return
+    for name in names:
+        worker = parse_id(name)
+        if worker is None:
+            continue
+        path = root / spool / name
+        try:
+            fd = _lock(path / _LOCK, new=False)
+        except OSError:
+            continue
+        if fd is not None:
+            yield Folder(path, worker, fd)
+
+
+def _lock(path: Path, *, new: bool) -> int | None:
+    """Open and lock a file; None if another holds it, or it went away meanwhile."""
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+    fd = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink:
+            return fd
+    except BlockingIOError:
+        pass
+    os.close(fd)
+    return None

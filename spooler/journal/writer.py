@@ -1,0 +1,205 @@
+"""The owner's side: notes are gathered, written with one system call, and synced in groups.
+
+`push` is called before anything is handed to the kernel that may contain an end-of-data, and when a burst
+of replies was dealt with: from then on its notes survive the death of the process. A sync lets them survive
+a power cut. One that failed is never repeated, because the kernel may have dropped what it was about: the
+journal is `broken` then, and nothing may be sent any more.
+
+Segments are reserved on the disk when they are begun, and the next one is begun while there is still room
+for the results of what is on its way: a disk that is full refuses intents, not results. A segment goes when
+all its notes are settled (`settled`), so the journal is as large as what is unsettled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.journal.record import VERSION, Head, Intent, Note, Results, Void, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from spooler.journal.place import Folder
+    from spooler.result import RecipientResult
+
+SEGMENT = 4 << 20  # octets reserved for a segment
+RESERVE = 1 << 20  # of these, kept for results where no further segment can be had
+Key = tuple[int, int]  # message id, n
+
+
+class _Segment:
+    """A file under way; `first` is the position of its first note."""
+
+    def __init__(self, path: Path, fd: int, first: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.first = first
+        self.at = 0
+        self.dirty = False
+
+
+class Journal:
+    """One per worker; `run` is its task, which syncs.
+
+    `every`: how long what was written may wait for that, in seconds; 0 means that nothing is synced, and
+    what is written survives the death of the process but not a power cut. `broke` is told why a sync failed.
+    """
+
+    def __init__(
+        self, folder: Folder, *, spool: str, boot: str, every: float, broke: Callable[[str], None]
+    ) -> None:
+        self._folder = folder
+        self._head = Head(VERSION, spool, folder.worker, boot, 0)
+        self._every = every
+        self._broke = broke
+        self._written = trio.Event()
+        self._notes: list[Note] = []
+        self._position = 0  # notes ever taken
+        self._open: dict[object, int] = {}  # intents without a result, by whose they are: their positions
+        self._unsettled: deque[tuple[int, int]] = deque()  # (position, how many results)
+        self._segments: deque[_Segment] = deque()
+        self._number = 0
+        self.broken = ""
+        """Why nothing may be sent any more; "" while all is well."""
+        self._begin_segment()
+
+    async def run(self) -> None:
+        """Sync until cancelled, or until it cannot be done."""
+        while self._every > 0:
+            await self._written.wait()
+            await trio.sleep(self._every)
+            self._written = trio.Event()
+            try:
+                await trio.to_thread.run_sync(_sync, self._unsynced())
+            except OSError as error:
+                self.broken = f"journal {self._folder.path} cannot be synced: {error.strerror}"
+                self._broke(self.broken)
+                return
+
+    @property
+    def writable(self) -> bool:
+        """Whether an intent can be written now."""
+        if self.broken:
+            return False
+        if self._segments[-1].at > SEGMENT - RESERVE:
+            try:
+                self._begin_segment()
+            except OSError:
+                return False
+        return True
+
+    @property
+    def size(self) -> int:
+        """Octets that were written to the last segment."""
+        return self._segments[-1].at
+
+    def intend(self, owner: object, message_id: int, n: Sequence[int]) -> None:
+        """Note that end-of-data may be handed over for these; `owner` stands for their attempt."""
+        self._position += 1
+        self._open[owner] = self._position
+        self._notes.append(Intent(message_id, n))
+
+    def void(self, owner: object, message_id: int, n: Sequence[int]) -> None:
+        """Note that nothing was handed over for these after all."""
+        if self._open.pop(owner, None) is not None and n:
+            self._position += 1
+            self._notes.append(Void(message_id, n))
+
+    def record(self, results: Sequence[RecipientResult], owner: object = None) -> None:
+        """Note what became of recipients; settle results in the order in which they are recorded."""
+        self._position += 1
+        self._open.pop(owner, None)
+        self._notes.append(Results(results))
+        self._unsettled.append((self._position, len(results)))
+
+    def push(self) -> bool:
+        """Write what was noted; False if that could not be done, and will be tried again at the next call."""
+        if self._notes:
+            data = frame(self._notes)
+            segment = self._segments[-1]
+            try:
+                written = os.pwrite(segment.fd, data, segment.at)
+            except OSError:
+                return False
+            if written < len(data):
+                return False  # the next one is written over it
+            segment.at += written
+            self._notes.clear()
+            if not segment.dirty:
+                segment.dirty = True
+                self._written.set()
+        return True
+
+    def _unsynced(self) -> list[int]:
+        """Give descriptors of what is not durable yet, for another thread."""
+        dirty = [segment for segment in self._segments if segment.dirty]
+        for segment in dirty:
+            segment.dirty = False
+        return [os.dup(segment.fd) for segment in dirty]
+
+    def settled(self, count: int) -> None:
+        """So many of the results that were recorded first are in the spool; remove what is over."""
+        unsettled = self._unsettled
+        while count and unsettled:
+            position, results = unsettled[0]
+            if results > count:
+                unsettled[0] = position, results - count
+                break
+            count -= results
+            unsettled.popleft()
+        needed = min(
+            unsettled[0][0] if unsettled else self._position + 1,
+            next(iter(self._open.values()), self._position + 1),
+        )
+        while len(self._segments) > 1 and self._segments[1].first <= needed:
+            self._end(self._segments.popleft())
+
+    def close(self) -> None:
+        """Remove the journal: everything is settled."""
+        while self._segments:
+            self._end(self._segments.popleft())
+        self._folder.remove()
+
+    def abandon(self) -> None:
+        """Leave it to whoever finds it."""
+        while self._segments:
+            os.close(self._segments.popleft().fd)
+        self._folder.release()
+
+    def _begin_segment(self) -> None:
+        """Begin a segment and reserve its space; raises OSError."""
+        number = self._number + 1
+        path = self._folder.segment(number)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, SEGMENT)
+            segment = _Segment(path, fd, self._position + 1 - len(self._notes))
+            head = frame(Head(VERSION, self._head.spool, self._head.worker, self._head.boot, number))
+            segment.at = os.pwrite(fd, head, 0)
+            os.fsync(fd)
+            self._folder.sync()
+        except BaseException:
+            os.close(fd)
+            path.unlink()
+            raise
+        self._number = number
+        self._segments.append(segment)
+
+    def _end(self, segment: _Segment) -> None:
+        os.close(segment.fd)
+        segment.path.unlink()
+
+
+def _sync(descriptors: Iterable[int]) -> None:
+    """Make files durable and close the descriptors; raises OSError, after which their journal is broken."""
+    with ExitStack() as closing:
+        for fd in descriptors:
+            closing.callback(os.close, fd)
+        for fd in descriptors:
+            os.fdatasync(fd)

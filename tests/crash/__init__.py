@@ -1,0 +1,1 @@
+"""Workers that are killed: nothing is lost, and what came twice was known to be uncertain."""

@@ -1,0 +1,130 @@
+"""A worker that is killed again and again under load, and what became of every recipient.
+
+The oracle shares no code with the product: it counts what the target's record says it took, and reads the
+spool's tables with the databases' own drivers. The target is `spooler sink`, in a process that is not killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from tests.servers.own_sink import own_sink
+from tests.supervise.command import put, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ENOUGH = 600.0  # seconds that the last worker may take for what is left
+_LIFE = (0.05, 0.6)  # seconds from a worker's first delivery to its death
+_SOME = 4000  # messages that are there for each life: more than it can deliver
+_STOPPED = 0.3  # seconds that a worker stands still when it is not killed
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the spool says in the end."""
+
+    delivered: Counter[str] = field(default_factory=Counter)
+    uncertain: Counter[str] = field(default_factory=Counter)
+    other: Counter[str] = field(default_factory=Counter)
+    queued: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What so many kills came to; `uncertain` recipients were, at some time, possibly delivered."""
+
+    kills: int
+    recipients: int
+    lost: list[str]
+    duplicates: int
+    unexplained: list[str]
+    """Recipients that got more copies than their uncertain attempts account for."""
+    false_success: list[str]
+    failed: int
+    uncertain: int
+    queued: int
+
+
+def kill_workers(url: str, folder: Path, *, kills: int, seed: int) -> Tally:
+    """Kill so many workers on the spool at `url`, let one deliver what is left, and count."""
+    rng = random.Random(seed)
+    config = folder / "spooler.toml"
+    addresses: list[str] = []
+    with own_sink(record=True) as sink:
+        config.write_text(
+            f"spool = {json.dumps(url)}\n"
+            f"[worker]\nhold-off = 0.2\njournal = {json.dumps(str(folder / 'journals'))}\n"
+            f'[routes.default]\ndestinations = ["{sink.tcp}"]\n'
+            'retry = { first = "200ms", maximum = "1s" }\n'
+        )
+        for life in range(kills):
+            waiting = _SOME if life == 0 else rng.randrange(_SOME)
+            addresses += put(url, waiting, start=len(addresses))
+            _live_and_die(folder / f"log{life}", config, rng)
+        with running(folder / "last", "drain", "--config", str(config), "--until-empty") as last:
+            assert last.process.wait(_ENOUGH) == 0, last.spoken()
+        copies = Counter(reply.recipient for reply in sink.final_replies() if reply.code == 250)
+    ledger = read_ledger(url)
+    return Tally(
+        kills=kills,
+        recipients=len(addresses),
+        lost=[address for address in addresses if not copies[address]],
+        duplicates=sum(copies[address] - 1 for address in addresses if copies[address]),
+        unexplained=[a for a in addresses if copies[a] - 1 > ledger.uncertain[a]],
+        false_success=[a for a in addresses if ledger.delivered[a] > min(1, copies[a])],
+        failed=ledger.other.total(),
+        uncertain=ledger.uncertain.total(),
+        queued=ledger.queued,
+    )
+
+
+def _live_and_die(log: Path, config: Path, rng: random.Random) -> None:
+    with running(log, "worker", "--config", str(config)) as worker:
+        worker.until(lambda: bool(worker.lines("transaction")))
+        time.sleep(rng.uniform(*_LIFE))
+        if rng.random() < 0.15:
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            time.sleep(_STOPPED)
+            os.kill(worker.process.pid, signal.SIGCONT)
+            time.sleep(rng.uniform(*_LIFE))
+        victim = worker.process.pid
+        if rng.random() < 0.15:
+            (victim,) = worker.children()  # the spool process: its worker cannot settle any more
+        os.kill(victim, signal.SIGKILL)
+        worker.process.wait(60)
+
+
+def read_ledger(url: str) -> Ledger:
+    """Read what the spool says of each address."""
+    sql = "SELECT address, outcome, uncertain, count(*) FROM attempt WHERE NOT late GROUP BY 1, 2, 3"
+    left = "SELECT count(*) FROM recipient"
+    if url.startswith("sqlite"):
+        database = sqlite3.connect(url.partition("///")[2])
+        rows, (queued,) = database.execute(sql).fetchall(), database.execute(left).fetchone()
+        database.close()
+    else:
+        with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
+            rows = connection.execute(sql).fetchall()
+            found = connection.execute(left).fetchone()
+            assert found is not None
+            (queued,) = found
+    ledger = Ledger(queued=queued)
+    for address, outcome, uncertain, count in rows:
+        if uncertain:
+            ledger.uncertain[address] += count
+        elif outcome == "delivered":
+            ledger.delivered[address] += count
+        elif outcome != "deferred":
+            ledger.other[address] += count
+    return ledger

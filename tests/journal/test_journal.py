@@ -1,0 +1,297 @@
+"""What was written is found again, whatever the death of its writer cut off."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from spooler.errors import CannotCreateError
+from spooler.journal import writer
+from spooler.journal.place import Folder, create, orphans, root_of
+from spooler.journal.reader import Found, read
+from tests.journal.making import BOOT, SPOOL, WORKER, journal, result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def can_be_written(ours: writer.Journal) -> bool:
+    """Whether intents can be noted now."""
+    return ours.writable
+
+
+def found(root: Path, *, boot: str = BOOT, spool: str = SPOOL) -> Found | None:
+    """Read the one journal that nobody holds."""
+    (folder,) = orphans(root, spool=SPOOL)
+    try:
+        return read(folder, spool=spool, boot=boot)
+    finally:
+        folder.release()
+
+
+def test_intents_without_a_result_are_uncertain(tmp_path: Path) -> None:
+    """A result answers its intent, a void takes one back, the rest may have been delivered."""
+    ours = journal(tmp_path)
+    ours.intend("a", 1, [0, 1])
+    ours.intend("b", 2, [0])
+    ours.intend("c", 3, [0, 1])
+    assert ours.push()
+    ours.record([result(1, 0), result(1, 1)], "a")
+    ours.void("c", 3, [1])
+    ours.record([result(3, 0)], "c")
+    assert ours.push()
+    ours.intend("d", 1, [1])  # a later attempt of the same worker
+    assert ours.push()
+    ours.abandon()
+    assert found(tmp_path) == Found(
+        [result(1, 0), result(1, 1), result(3, 0)], uncertain=[(2, 0), (1, 1)], complete=True
+    )
+
+
+def test_what_was_not_pushed_is_not_there(tmp_path: Path) -> None:
+    """Notes count from the call that writes them."""
+    ours = journal(tmp_path)
+    ours.intend("a", 1, [0])
+    ours.push()
+    ours.record([result(1)], "a")
+    ours.abandon()
+    assert found(tmp_path) == Found([], uncertain=[(1, 0)], complete=True)
+
+
+@pytest.mark.parametrize("cut", range(1, 60))
+def test_a_torn_end_loses_the_last_frame_alone(tmp_path: Path, cut: int) -> None:
+    """However much of the last frame is missing, what came before it stands."""
+    ours = journal(tmp_path)
+    ours.intend("a", 1, [0])
+    ours.push()
+    whole = ours.size
+    ours.record([result(1)], "a")
+    ours.push()
+    end = ours.size
+    ours.abandon()
+    (folder,) = orphans(tmp_path, spool=SPOOL)
+    (segment,) = folder.segments()
+    data = bytearray(segment.read_bytes())
+    data[max(whole, end - cut) : end] = bytes(min(cut, end - whole))
+    segment.write_bytes(data)
+    assert read(folder, spool=SPOOL, boot=BOOT) == Found([], uncertain=[(1, 0)], complete=True)
+    folder.release()
+
+
+def test_a_frame_that_rotted_ends_the_segment(tmp_path: Path) -> None:
+    """A checksum that does not fit: what follows is not believed, and where more follows, nothing is safe."""
+    ours = journal(tmp_path)
+    ours.intend("a", 1, [0])
+    ours.push()
+    at = ours.size
+    ours.record([result(1)], "a")
+    ours.push()
+    ours._begin_segment()  # as when it is full
+    ours.intend("b", 2, [0])
+    ours.push()
+    ours.abandon()
+    (folder,) = orphans(tmp_path, spool=SPOOL)
+    first = folder.segments()[0]
+    data = bytearray(first.read_bytes())
+    data[at + 20] ^= 1
+    first.write_bytes(data)
+    assert read(folder, spool=SPOOL, boot=BOOT) == Found([], uncertain=[(1, 0), (2, 0)], complete=False)
+    folder.release()
+
+
+def test_after_a_power_cut_nothing_is_known_to_be_safe(tmp_path: Path) -> None:
+    """Another boot: the journal's end may be lost, so what is not in it may have been sent all the same."""
+    ours = journal(tmp_path)
+    ours.intend("a", 1, [0])
+    ours.record([result(1)], "a")
+    ours.push()
+    ours.abandon()
+    assert found(tmp_path, boot="the next boot") == Found([result(1)], uncertain=[], complete=False)
+
+
+def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
+    """Segments are numbered: one that is gone from between took intents with it."""
+    ours = journal(tmp_path)
+    for _ in range(2):
+        ours._begin_segment()
+        ours.intend("a", 1, [0])
+        ours.push()
+    ours.abandon()
+    (folder,) = orphans(tmp_path, spool=SPOOL)
+    folder.segments()[1].unlink()
+    assert read(folder, spool=SPOOL, boot=BOOT) == Found([], uncertain=[(1, 0)], complete=False)
+    folder.release()
+
+
+def test_another_spools_journal_is_not_touched(tmp_path: Path) -> None:
+    """A folder that was copied to another spool's place says nothing about this one's recipients."""
+    ours = journal(tmp_path)
+    ours.push()
+    ours.abandon()
+    assert found(tmp_path, spool="another") is None
+
+
+def test_a_living_workers_journal_is_nobodys_to_read(tmp_path: Path) -> None:
+    """The lock tells: while its worker lives nobody finds it, when it dies everybody does, one at a time."""
+    ours = journal(tmp_path)
+    assert list(orphans(tmp_path, spool=SPOOL)) == []
+    ours.abandon()
+    (folder,) = orphans(tmp_path, spool=SPOOL)
+    assert (folder.worker, list(orphans(tmp_path, spool=SPOOL))) == (WORKER, [])
+    folder.remove()
+    assert list(orphans(tmp_path, spool=SPOOL)) == []
+    assert list((tmp_path / SPOOL).iterdir()) == []
+
+
+def test_segments_go_when_all_in_them_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal is as large as what is unsettled: no old result and no old intent is left behind."""
+    monkeypatch.setattr(writer, "SEGMENT", 4096)
+    monkeypatch.setattr(writer, "RESERVE", 2048)
+    ours = journal(tmp_path)
+    folder = tmp_path / SPOOL
+    ours.intend("old", 1, [0])
+    for message in range(2, 202):
+        assert ours.writable
+        ours.intend(message, message, [0])
+        assert ours.push()
+        ours.record([result(message)], message)
+        assert ours.push()
+    assert len(list(folder.glob("*/0*"))) > 5
+    ours.settled(200)
+    assert len(list(folder.glob("*/0*"))) > 5  # the old intent is still open
+    ours.record([result(1)], "old")
+    ours.push()
+    ours.settled(1)
+    assert len(list(folder.glob("*/0*"))) == 1
+    ours.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_partly_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of the spool need not be those of the journal: a note goes when its last result is settled."""
+    monkeypatch.setattr(writer, "SEGMENT", 4096)
+    ours = journal(tmp_path)
+    ours.record([result(1, n) for n in range(10)])
+    ours.push()
+    ours._begin_segment()
+    ours.settled(9)
+    assert len(list(tmp_path.glob("*/*/0*"))) == 2
+    ours.settled(1)
+    assert len(list(tmp_path.glob("*/*/0*"))) == 1
+    ours.abandon()
+
+
+def test_a_full_disk_refuses_intents_and_takes_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The space for results of what is on its way was reserved before it went."""
+    monkeypatch.setattr(writer, "SEGMENT", 8192)
+    monkeypatch.setattr(writer, "RESERVE", 4096)
+    ours = journal(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    message = 0
+    while can_be_written(ours):
+        message += 1
+        ours.intend(message, message, [0])
+        assert ours.push()
+    assert message > 20
+    for done in range(1, 11):
+        ours.record([result(done)], done)
+        assert ours.push()
+    monkeypatch.undo()
+    monkeypatch.setattr(writer, "SEGMENT", 8192)
+    monkeypatch.setattr(writer, "RESERVE", 4096)
+    assert can_be_written(ours)  # there is space again
+    ours.abandon()
+    told = found(tmp_path)
+    assert told is not None
+    assert [r.message_id for r in told.results] == list(range(1, 11))
+    assert told.uncertain == [(n, 0) for n in range(11, message + 1)]
+
+
+def test_a_write_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is not lost: it goes out with the next notes."""
+    ours = journal(tmp_path)
+    ours.record([result(1)])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", lambda *_: 5)
+        assert not ours.push()
+    ours.record([result(2)])
+    assert ours.push()
+    ours.abandon()
+    told = found(tmp_path)
+    assert told is not None
+    assert [r.message_id for r in told.results] == [1, 2]
+
+
+async def test_a_sync_that_fails_breaks_the_journal_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed fsync the kernel may have dropped the data: no later one makes it good."""
+    told: list[str] = []
+    folder = create(tmp_path, spool=SPOOL, worker=WORKER)
+    ours = writer.Journal(folder, spool=SPOOL, boot=BOOT, every=0.001, broke=told.append)
+    synced = 0
+    once = trio.Event()
+
+    def sync(descriptors: list[int]) -> None:
+        nonlocal synced
+        for fd in descriptors:
+            os.close(fd)
+        synced += 1
+        if synced == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        trio.from_thread.run_sync(once.set)
+
+    monkeypatch.setattr(writer, "_sync", sync)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.run)
+        ours.record([result(1)])
+        ours.push()
+        await once.wait()
+        assert can_be_written(ours)
+        ours.record([result(2)])
+        ours.push()
+    assert not can_be_written(ours)
+    assert told == [f"journal {folder.path} cannot be synced: Input/output error"]
+    assert synced == 2
+    ours.abandon()
+
+
+def test_where_a_journal_cannot_be_made(tmp_path: Path) -> None:
+    """A place that is no folder is told with the key to change."""
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotCreateError, match=r"worker\.journal"):
+        create(tmp_path / "file", spool=SPOOL, worker=1)
+
+
+def test_default_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an SQLite file; for Postgres where this user, or its service manager, keeps state."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert str(root_of("sqlite:////var/lib/spooler/spool.db")) == "/var/lib/spooler/spool.db.journals"
+    assert str(root_of("sqlite:///spool.db?x=1")) == f"{tmp_path}/spool.db.journals"
+    assert str(root_of("postgresql://a@b/c")) == "/home/somebody/.local/state/spooler/journals"
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert str(root_of("postgresql://a@b/c")) == "/state/spooler/journals"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/spooler:/other")
+    assert str(root_of("postgresql://a@b/c")) == "/var/lib/spooler/journals"
+
+
+def test_a_folder_that_is_being_made_is_not_found(tmp_path: Path) -> None:
+    """It gets its name when it is locked, so nobody takes a new worker for a dead one."""
+    (tmp_path / SPOOL / "0000000000025.new").mkdir(parents=True)
+    (tmp_path / SPOOL / "notes").mkdir()
+    assert list(orphans(tmp_path, spool=SPOOL)) == []
+    assert list(orphans(tmp_path / "nowhere", spool=SPOOL)) == []
+    assert isinstance(create(tmp_path, spool=SPOOL, worker=5), Folder)
