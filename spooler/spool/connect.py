@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from urllib.parse import quote
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from spooler.errors import TryAgainError, UnavailableError
-from spooler.spool.faults import is_disconnect, is_transient, not_there, translated
+from spooler.errors import TryAgainError
+from spooler.spool.faults import not_there, translated
 from spooler.spool.lockfile import LockFile
-from spooler.spool.place import Place, PostgresPlace, SqlitePlace
+from spooler.spool.place import Place, SqlitePlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRIES = 5
-CACHE = 16 << 10  # KiB of SQLite pages in memory
+CACHE = 8 << 10  # KiB of SQLite pages in memory; measured: more gains nothing
 BUSY = 10.0  # seconds that SQLite waits for a program that does not know our lock file
 WAL_LIMIT = 64 << 20  # bytes: from here on whoever writes also checkpoints, worker or not
-CONNECT_TIMEOUT = 10  # seconds, Postgres
-CONNECTIONS = 4  # Postgres: a worker's threads, and one to spare
 
 
 class RepeatTransaction(Exception):  # noqa: N818  # not an error: a demand
@@ -79,6 +76,10 @@ def connect(place: Place) -> Database:
     with translated(str(place)):
         if isinstance(place, SqlitePlace):
             return SqliteDatabase(place)
+        from spooler.spool.postgres import (
+            PostgresDatabase,  # loads the driver, in vain where the spool is a file
+        )
+
         return PostgresDatabase(place)
 
 
@@ -168,7 +169,7 @@ class SqliteDatabase:
                     conn.rollback()
                 raise
             return result
-        raise _contention(self._name)
+        raise contention(self._name)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """See `Database.read`."""
@@ -238,108 +239,6 @@ class SqliteDatabase:
         self._lock.close()
 
 
-class PostgresDatabase:
-    """A pool of connections; each transaction takes one."""
-
-    def __init__(self, place: PostgresPlace) -> None:
-        self.place: Place = place
-        self.is_postgres = True
-        self._name = str(place)
-        self._engine = sa.create_engine(
-            place.url,
-            isolation_level="READ COMMITTED",
-            pool_size=CONNECTIONS,
-            max_overflow=CONNECTIONS,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT,
-                "application_name": "spooler",
-                # plans are made with the values at hand: one made for others can be a sequential scan of the
-                # queue; and a pgbouncer that pools transactions loses prepared statements
-                "prepare_threshold": None,
-                "keepalives_idle": 30,
-                "keepalives_interval": 10,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 60_000,
-            },
-        )
-        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        try:
-            self._engine.connect().close()
-        except BaseException:
-            self._engine.dispose()
-            raise
-
-    def write(
-        self,
-        work: Callable[[Connection], T],
-        *,
-        durable: bool = True,  # noqa: ARG002  # every commit is: the database may lose power while a worker goes on
-        in_doubt: Callable[[T], object] | None = None,
-    ) -> T:
-        """See `Database.write`."""
-        with translated(self._name):
-            lost = False
-            for _ in range(TRIES):
-                with self._engine.connect() as conn:
-                    try:
-                        result = work(conn)
-                    except RepeatTransaction:
-                        conn.rollback()
-                        continue
-                    except DBAPIError as error:
-                        # nothing was committed; a pooled connection may have died long ago
-                        if is_transient(error) or (is_disconnect(error) and not lost):
-                            lost = lost or is_disconnect(error)
-                            continue
-                        raise
-                    try:
-                        conn.commit()
-                    except DBAPIError as error:
-                        if is_transient(error):
-                            continue
-                        if in_doubt is not None:
-                            in_doubt(result)
-                        raise UnavailableError(
-                            f"{self._name}: the connection was lost during a commit, which may have happened",
-                            hint="look before repeating, or use an idempotency key",
-                        ) from error
-                    return result
-            raise _contention(self._name)
-
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """See `Database.read`."""
-        with translated(self._name):
-            with self._reader.connect() as conn:
-                try:
-                    return work(conn)
-                except DBAPIError as error:
-                    if not is_disconnect(error):
-                        raise
-                except psycopg.OperationalError:  # work may use the driver itself
-                    conn.invalidate()
-            with self._reader.connect() as conn:
-                return work(conn)
-
-    def second(self) -> psycopg.Connection:
-        """Return a new connection, not of the pool, which commits each statement; close it."""
-        with translated(self._name):
-            pooled = self._engine.raw_connection()
-            driver = cast("psycopg.Connection", pooled.driver_connection)
-            pooled.detach()
-            driver.autocommit = True
-            return driver
-
-    def checkpoint(self) -> None:
-        """Nothing to do: the server does."""
-
-    def close(self) -> None:
-        """Close the pool."""
-        self._engine.dispose()
-
-    def abandon(self) -> None:
-        """As `close`."""
-        self._engine.dispose()
-
-
-def _contention(name: str) -> TryAgainError:
+def contention(name: str) -> TryAgainError:
+    """Say that TRIES were not enough."""
     return TryAgainError(f"{name}: others keep changing the same rows", hint="try again")

@@ -49,4 +49,4 @@ def _slice(conn: Connection, idents: Sequence[int]) -> dict[int, bytes]:
         text, _ = st.CONTENTS.render("postgresql", 0)
         with driver.cursor(binary=True) as cursor:
             return dict(cursor.execute(text.encode(), (list(idents),)).fetchall())
-    return {row[0]: row[1] for row in sql.run(conn, st.CONTENTS, [(ident,) for ident in idents])}
+    return dict(sql.run(conn, st.CONTENTS, [(ident,) for ident in idents]).all())

@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import sqlite3
 import stat
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from spooler.address import show
@@ -28,6 +28,9 @@ from spooler.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import TypeGuard
+
+    import psycopg
 
 INIT = "spooler init"
 _MAKE_ROOM = "make room; nothing that was accepted is lost"
@@ -45,6 +48,7 @@ _SQLITE_TAKEN = {
 }
 # what another try in a new transaction can mend at once
 _POSTGRES_TRANSIENT = ("40001", "40P01")
+_POSTGRES_TAKEN = "23505"
 
 
 @contextmanager
@@ -52,17 +56,24 @@ def translated(place: str) -> Iterator[None]:
     """Raise what databases raise as SpoolerError; `place` names the spool, without its password."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError) as error:
+    except database_errors() as error:
         told = explain(error, place)
         if told is None:
             raise
         raise told from error
 
 
+def database_errors() -> tuple[type[Exception], ...]:
+    """Everything that databases and their drivers raise."""
+    mine = (SQLAlchemyError, sqlite3.Error, OSError)
+    driver = sys.modules.get("psycopg")  # not loaded where nobody speaks with Postgres
+    return mine if driver is None else (*mine, driver.Error)
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed when it is simply repeated."""
     cause = _cause(error)
-    return isinstance(cause, psycopg.Error) and (cause.sqlstate or "") in _POSTGRES_TRANSIENT
+    return _is_postgres(cause) and (cause.sqlstate or "") in _POSTGRES_TRANSIENT
 
 
 def is_disconnect(error: BaseException) -> bool:
@@ -75,7 +86,7 @@ def is_taken(error: BaseException) -> bool:
     cause = _cause(error)
     if isinstance(cause, sqlite3.Error):
         return cause.sqlite_errorcode in _SQLITE_TAKEN
-    return isinstance(cause, psycopg.errors.UniqueViolation)
+    return _is_postgres(cause) and cause.sqlstate == _POSTGRES_TAKEN
 
 
 def explain(error: BaseException, place: str) -> SpoolerError | None:
@@ -83,7 +94,7 @@ def explain(error: BaseException, place: str) -> SpoolerError | None:
     cause = _cause(error)
     if isinstance(cause, sqlite3.Error):
         return _sqlite(cause, place)
-    if isinstance(cause, psycopg.Error):
+    if _is_postgres(cause):
         return _postgres(cause, place)
     if isinstance(cause, PermissionError):
         return NotPermittedError(
@@ -93,6 +104,11 @@ def explain(error: BaseException, place: str) -> SpoolerError | None:
         what, hint = _SYSTEM.get(cause.errno or 0, (cause.strerror or str(cause), "check the disk"))
         return StorageError(f"{place}: {what}", hint=hint)
     return None
+
+
+def _is_postgres(error: BaseException) -> TypeGuard[psycopg.Error]:
+    driver = sys.modules.get("psycopg")
+    return driver is not None and isinstance(error, driver.Error)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -159,7 +175,7 @@ def _postgres(error: psycopg.Error, place: str) -> SpoolerError | None:
     for prefix, kind, what, hint in _STATES:
         if state.startswith(prefix):
             return kind(f"{place}: {what}: {said}", hint=hint)
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, sys.modules["psycopg"].OperationalError):
         return _no_state(said, place)
     return None
 

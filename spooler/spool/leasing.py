@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Key = tuple[int, int]  # message_id, n
 
 RESCUE_BATCH = 1000  # recipients in a transaction
+LONG = 4  # recipients a message: from here on SQLite takes them quicker message by message
 SHARE = 8  # a lower class that has something due gets at least 1/SHARE of a claim
 _CLAIMS = msgspec.json.Decoder(list[Claim], strict=False)  # SQLite's JSON says 0 and 1 for false and true
 
@@ -88,16 +89,12 @@ class Leases:
     def _claim(
         self, conn: Connection, worker: int, wants: Sequence[Want], now: int
     ) -> tuple[list[Claim], dict[tuple[str, int], int]]:
-        if sql.run(conn, st.WORKER_LIVES, worker=worker).first() is None:
-            raise TryAgainError(
-                "this worker was declared dead", hint="its recipients were taken over; start again"
-            )
         owed = dict(self._owed)
         deltas = Deltas()
         claims: list[Claim] = []
         take = _take_sqlite if conn.dialect.name == "sqlite" else _take_postgres
         for want in wants:
-            for priority, limit in _shares(conn, want, now, owed):
+            for priority, limit in _shares(conn, worker, want, now, owed):
                 taken = take(conn, worker, route=want.route, priority=priority, now=now, limit=limit)
                 _count(deltas, want.route, taken)
                 claims += taken
@@ -205,21 +202,28 @@ class Leases:
 
 
 def _shares(
-    conn: Connection, want: Want, now: int, owed: dict[tuple[str, int], int]
+    conn: Connection, worker: int, want: Want, now: int, owed: dict[tuple[str, int], int]
 ) -> list[tuple[Priority, int]]:
     """Divide a want among the classes: urgent first, but each that has something due gets its share.
 
     What is less than a whole recipient is owed to the class until the next claim (`owed`, changed here), so
     that nobody starves where little is wanted at a time.
+
+    Raises TryAgainError if the worker was declared dead.
     """
-    counts = sql.run(conn, st.COUNT_DUE, route=want.route, now=now, limit=want.limit).one()
-    due = dict(zip(Priority, counts, strict=True))
-    waiting = [priority for priority in Priority if due[priority]]
+    some = sql.run(conn, st.SOME_DUE, worker=worker, route=want.route, now=now).first()
+    if some is None:
+        raise TryAgainError(
+            "this worker was declared dead", hint="its recipients were taken over; start again"
+        )
+    waiting = [priority for priority, any_due in zip(Priority, some, strict=True) if any_due]
     for priority in Priority:
         if priority not in waiting:
             owed.pop((want.route, priority), None)
     if len(waiting) <= 1:
-        return [(priority, due[priority]) for priority in waiting]
+        return [(priority, want.limit) for priority in waiting]
+    counts = sql.run(conn, st.COUNT_DUE, route=want.route, now=now, limit=want.limit).one()
+    due = dict(zip(Priority, counts, strict=True))
     reserved = {}
     free = want.limit
     for priority in waiting[1:]:
@@ -239,11 +243,31 @@ def _take_sqlite(
     conn: Connection, worker: int, *, route: str, priority: Priority, now: int, limit: int
 ) -> list[Claim]:
     which = {"route": route, "priority": priority.value, "now": now, "limit": limit}
-    claims = _CLAIMS.decode(sql.run(conn, st.LOOK_AT_DUE, **which).scalar_one())
-    taken = sql.change(conn, st.TAKE_DUE, worker=worker, **which)
-    if taken != sum(len(claim.recipients) for claim in claims):
+    found = sql.run(conn, st.LOOK_AT_DUE, **which).scalar_one()
+    if found is None:
+        return []
+    claims = _CLAIMS.decode(found)
+    total = sum(len(claim.recipients) for claim in claims)
+    stretches = _stretches(worker, claims) if total >= LONG * len(claims) else None
+    if stretches is not None:
+        taken = sql.change_each(conn, st.TAKE_STRETCH, stretches)
+    else:
+        taken = sql.change(conn, st.TAKE_DUE, worker=worker, **which)
+    if taken != total:
         raise AssertionError("a claim took other recipients than it looked at")
     return claims
+
+
+def _stretches(worker: int, claims: Sequence[Claim]) -> list[tuple[int, int, int, int]] | None:
+    """Give the first and the last number of each message's recipients; None if there are gaps."""
+    stretches = []
+    for claim in claims:
+        numbers = [recipient.n for recipient in claim.recipients]
+        first, last = min(numbers), max(numbers)
+        if last - first + 1 != len(numbers):
+            return None
+        stretches.append((worker, claim.message_id, first, last))
+    return stretches
 
 
 def _take_postgres(

@@ -1,48 +1,21 @@
-"""Looking into the spool without changing it: counts, lists, single messages, the ledger.
-
-A list scans the queue in the order of its key and stops at the limit: cheap without a filter or by message;
-by anything else it may read the whole queue, which no worker waits for.
-"""
+"""Looking into the spool without changing it: counts, single messages, the ledger."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
-from spooler.records import GAUGES, LedgerEntry, MessageInfo, QueuedRecipient, QueueFilter, State, TallyRow
+from spooler.records import LedgerEntry, MessageInfo, State, TallyRow
 from spooler.spool import sql
-from spooler.spool.schema import message, recipient
 from spooler.spool.statements import looking as st
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import ColumnElement
-
     from spooler.spool.connect import Database
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-_r, _m = recipient.c, message.c
-_state = sa.case(
-    (_r.lease.is_not(None), State.ACTIVE.value),
-    (_r.hold.is_not(None), State.HELD.value),
-    (_r.attempts > 0, State.DEFERRED.value),
-    else_=State.WAITING.value,
-)
-_columns: dict[str, ColumnElement[Any]] = {
-    **{name: column for name, column in _r.items() if name in QueuedRecipient.__struct_fields__},
-    "state": _state,
-    "uncertain": _r.may_be_delivered,
-    **{name: _m[name] for name in ("sender", "size", "job", "tenant", "created", "expires")},
-}
-_list = (
-    sa.select(*(_columns[name].label(name) for name in QueuedRecipient.__struct_fields__))
-    .join_from(recipient, message, _m.id == _r.message_id)
-    .order_by(_r.message_id, _r.n)
-)
 
 
 def stats(db: Database) -> list[TallyRow]:
@@ -78,58 +51,27 @@ def next_due(db: Database, routes: Sequence[str]) -> int | None:
     )
 
 
-def queue(
-    db: Database, which: QueueFilter, *, limit: int | None, after: tuple[int, int] | None
-) -> list[QueuedRecipient]:
-    """List queued recipients by key, from behind `after`."""
-    query = _list.where(*_conditions(which)).limit(limit)
-    if after is not None:
-        query = query.where(sa.tuple_(_r.message_id, _r.n) > sa.tuple_(*after))
-    return db.read(lambda conn: _structs(QueuedRecipient, conn.execute(query)))
-
-
 def one_message(db: Database, ident: int) -> MessageInfo | None:
     """Return a message, or None."""
-    found = db.read(lambda conn: _structs(MessageInfo, sql.run(conn, st.MESSAGE, id=ident)))
+    found = db.read(lambda conn: structs(MessageInfo, sql.run(conn, st.MESSAGE, id=ident)))
     return found[0] if found else None
 
 
 def ledger_of(db: Database, ident: int) -> list[LedgerEntry]:
     """All that happened to a message, in order."""
-    return db.read(lambda conn: _structs(LedgerEntry, sql.run(conn, st.LEDGER_OF, message_id=ident)))
+    return db.read(lambda conn: structs(LedgerEntry, sql.run(conn, st.LEDGER_OF, message_id=ident)))
 
 
 def ledger_for(db: Database, address: str, *, limit: int) -> list[LedgerEntry]:
     """What happened to an address, newest first."""
     return db.read(
-        lambda conn: _structs(
+        lambda conn: structs(
             LedgerEntry, sql.run(conn, st.LEDGER_FOR, address=sql.clean(address), limit=limit)
         )
     )
 
 
-def _conditions(which: QueueFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    exact = {
-        _r.message_id: which.message_id,
-        _r.route: which.route,
-        _state: which.state and which.state.value,
-        _m.sender: which.sender,
-        _m.job: which.job,
-        _m.tenant: which.tenant,
-    }
-    conditions += [column == value for column, value in exact.items() if value is not None]
-    if which.address is not None:
-        conditions.append(sa.func.lower(_r.address) == sa.func.lower(which.address))
-    if which.domain is not None:
-        conditions.append(_r.domain == which.domain.lower())
-    if which.uncertain:
-        conditions.append(_r.may_be_delivered.is_(sa.true()))
-    if which.state is not None and which.state not in GAUGES:
-        conditions.append(sa.false())
-    return conditions
-
-
-def _structs(kind: type[S], rows: Iterable[Sequence[Any]]) -> list[S]:
+def structs(kind: type[S], rows: Iterable[Sequence[Any]]) -> list[S]:
+    """Make one of each row, whose columns are its fields in order."""
     names = kind.__struct_fields__
     return [msgspec.convert(dict(zip(names, row, strict=True)), kind, strict=False) for row in rows]

@@ -17,7 +17,8 @@ from spooler.errors import CannotCreateError
 from spooler.ident import now_us
 from spooler.spool.connect import connect
 from spooler.spool.place import SqlitePlace, parse_place
-from spooler.spool.schema import REVISION, spool
+from spooler.spool.revision import REVISION
+from spooler.spool.schema import spool
 from spooler.spool.standing import check_schema, revision_of, too_new
 
 if TYPE_CHECKING:

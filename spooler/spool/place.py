@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote_plus
 
-from psycopg.pq import Conninfo
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -66,6 +65,8 @@ def parse_place(text: str) -> Place:
 
 def _check_query(url: URL) -> None:
     """Know the options before the driver does, which takes a wrong one for a fault of the program."""
+    from psycopg.pq import Conninfo  # loaded for no file
+
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for name in url.query:
         if name not in known:

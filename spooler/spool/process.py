@@ -8,6 +8,7 @@ has begun it finishes.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import signal
 import socket
@@ -15,6 +16,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from spooler.errors import SpoolerError
@@ -44,6 +46,7 @@ def main() -> None:
             return
         with store:
             stream.sendall(wire.pack_result(0, store.uuid))
+            _settle_in()
             _serve(store, stream, reader)
 
 
@@ -85,9 +88,23 @@ def _bodies(reader: BinaryIO, handle: Callable[[bytes], None]) -> Iterator[bytes
 def _call(store: Store, method: str, arguments: tuple[object, ...]) -> object:
     """Call by position and by name, as the store's method has it."""
     function = getattr(store, method)
-    named = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    named = _named(method)
     positional = len(arguments) - len(named)
     return function(*arguments[:positional], **dict(zip(named, arguments[positional:], strict=True)))
+
+
+@cache
+def _named(method: str) -> tuple[str, ...]:
+    """Name the arguments that a method of the store takes by name, in order."""
+    parameters = inspect.signature(getattr(Store, method)).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+def _settle_in() -> None:
+    """Spare the collector what stays for good, and let it look seldom: nothing here is made in circles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _read(reader: BinaryIO) -> bytes:

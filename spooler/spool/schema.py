@@ -11,9 +11,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.schema import DDL
 
-REVISION = "0001"
-"""The newest migration; tests hold it equal to Alembic's head."""
-
 metadata = sa.MetaData()
 
 # SQLite gives an integer key no index of its own only if the type is spelt INTEGER

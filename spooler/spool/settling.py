@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from sqlalchemy.exc import IntegrityError
+
 from spooler.records import SettleReport, State
 from spooler.result import Outcome
 from spooler.spool import sql
@@ -189,7 +191,11 @@ def _end_on_sqlite(conn: Connection, by: _By, stretches: Sequence[Sequence[Recip
 def _end_on_postgres(conn: Connection, by: _By, stretches: Sequence[Sequence[RecipientResult]]) -> None:
     keys = [(r.message_id, r.n, i) for i, some in enumerate(stretches, 1) for r in some]
     facts = sql.encoded([_facts(some[0]) for some in stretches])
-    _expect(sql.change(conn, st.END_ALIKE, keys, worker=by.worker, run=by.run, facts=facts), len(keys))
+    try:
+        ended = sql.change(conn, st.END_ALIKE, keys, worker=by.worker, run=by.run, facts=facts)
+    except IntegrityError as error:
+        raise RepeatTransaction from error
+    _expect(ended, len(keys))
 
 
 def _settle_each(conn: Connection, by: _By, results: Sequence[RecipientResult], deltas: Deltas) -> Settled:

@@ -103,7 +103,9 @@ def _postgres_batch(columns: tuple[str, ...]) -> str:
     for i, column in enumerate(columns):
         name, _, kind = column.partition(" ")
         picks.append(f"CAST(e->>{i} AS {kind}) AS {name}")
-    source = "jsonb_array_elements(CAST(%s AS jsonb)) AS e"
+    # The condition holds for every row, but Postgres takes it for a rare one: it expects few rows, and so
+    # looks them up by an index, instead of reading the whole queue as long as that is short.
+    source = "jsonb_array_elements(CAST(%s AS jsonb)) AS e WHERE jsonb_typeof(e) = 'array'"
     return f"b AS MATERIALIZED (SELECT {', '.join(picks)} FROM {source})"  # noqa: S608  # our own texts only
 
 

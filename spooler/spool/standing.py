@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from spooler.errors import ConfigError, NoInputError, SpoolerError
 from spooler.spool.faults import INIT
-from spooler.spool.schema import REVISION, spool
+from spooler.spool.revision import REVISION
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spooler.spool.place import Place
 
 VERSIONS = "alembic_version"
+_SPOOL = "spool"  # the table with the one row
 _NUMBERED = re.compile(r"\d{4}")
 
 
@@ -29,9 +30,11 @@ def check_schema(db: Database) -> str:
 def revision_of(conn: Connection, place: Place) -> str | None:
     """Return the schema's revision, None for an empty database; raises ConfigError for a foreign one."""
     there = set(sa.inspect(conn).get_table_names())
-    if VERSIONS not in there or spool.name not in there:
+    if VERSIONS not in there or _SPOOL not in there:
+        from spooler.spool.schema import metadata  # costs more to load than all else here
+
         # Postgres: tables of others may stand beside ours, but not under our names
-        ours = {*spool.metadata.tables, VERSIONS}
+        ours = {*metadata.tables, VERSIONS}
         foreign = there & ours if db_is_shared(conn) else there
         if foreign:
             raise _foreign(place)
@@ -68,7 +71,7 @@ def _check(conn: Connection, place: Place) -> str:
             f"{place}: the spool has the older schema {revision}, this program needs {REVISION}",
             hint=f"stop all workers and run: {INIT} --spool URL",
         )
-    return str(conn.execute(sa.select(spool.c.uuid)).scalar_one())
+    return str(conn.execute(sa.text("SELECT uuid FROM spool")).scalar_one())
 
 
 def _foreign(place: Place) -> SpoolerError:

@@ -197,7 +197,9 @@ class Store:
         after: tuple[int, int] | None = None,
     ) -> list[QueuedRecipient]:
         """List queued recipients by (message id, n), from behind `after`."""
-        return looking.queue(self._db, filter, limit=limit, after=after)
+        from spooler.spool import listing  # see there
+
+        return listing.queue(self._db, filter, limit=limit, after=after)
 
     def message(self, message_id: int) -> MessageInfo | None:
         """Return a message, or None."""
@@ -205,7 +207,9 @@ class Store:
 
     def queued_of(self, message_id: int) -> list[QueuedRecipient]:
         """All recipients of a message that are still queued."""
-        return looking.queue(self._db, QueueFilter(message_id=message_id), limit=None, after=None)
+        from spooler.spool import listing
+
+        return listing.queue(self._db, QueueFilter(message_id=message_id), limit=None, after=None)
 
     def ledger_of(self, message_id: int) -> list[LedgerEntry]:
         """All that happened to a message, in order."""

@@ -18,23 +18,25 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import sqlite3
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import psycopg
-import psycopg.sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from spooler.errors import SpoolerError, TryAgainError
-from spooler.spool.connect import PostgresDatabase, SqliteDatabase
+from spooler.spool.connect import SqliteDatabase
+from spooler.spool.faults import database_errors
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
+    import psycopg
+
     from spooler.spool.connect import Database
+    from spooler.spool.postgres import PostgresDatabase
 
 SURE = 5.0  # seconds for which silence is relied on
 LOOK = 0.02  # seconds between looks at SQLite: half of it is what an enqueued message waits, on average
@@ -63,7 +65,8 @@ class Waiter:
     """Waits for changes of one spool; one thread at a time, which `close` lets go."""
 
     def __init__(self, db: Database, uuid: str) -> None:
-        self._ear = _Words(db, uuid) if isinstance(db, PostgresDatabase) else _Versions(db)
+        self._ear = _Words(cast("PostgresDatabase", db), uuid) if db.is_postgres else _Versions(db)
+        self._troubles: tuple[type[Exception], ...] = (SpoolerError, *database_errors())
         self._waiting = threading.Lock()
         self._closing = threading.Event()
         self._pause = 0.0
@@ -79,7 +82,7 @@ class Waiter:
                 return None
             try:
                 self._ear.wait()
-            except (SpoolerError, SQLAlchemyError, psycopg.Error, sqlite3.Error, OSError):
+            except self._troubles:
                 self._ear.close()
                 self._pause = min(max(self._pause * 2, AGAIN[0]), AGAIN[1])
                 return None
@@ -147,6 +150,8 @@ class _Words:
             pass
 
     def _listen(self) -> psycopg.Connection:
+        import psycopg.sql  # loaded for no file
+
         conn = self._db.second()
         try:
             conn.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel(self._uuid))))

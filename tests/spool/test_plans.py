@@ -30,6 +30,7 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
     deferral = (*_KEY, DUE, 1, 0, "final", 450, "", "")
     return [
         ("count due", leasing.COUNT_DUE, (), _DUE),
+        ("some due", leasing.SOME_DUE, (), _DUE | {"worker": 9}),
         ("release", leasing.RELEASE, _KEY, {"worker": 9, "due": 0}),
         ("states", leasing.LEASED_STATES, _KEY, {"worker": 9}),
         ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE}),
@@ -66,6 +67,7 @@ _CLAIM: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] 
 _END: dict[str, list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]] = {
     "sqlite": [
         ("record stretches", settling.RECORD_STRETCHES, _STRETCH, {"worker": 9, "run": 1}),
+        ("take stretch", leasing.TAKE_STRETCH, (), {"message_id": 1, "first": 0, "last": 9, "worker": 9}),
         ("end stretch", settling.END_STRETCH, (), {"message_id": 1, "first": 0, "last": 9, "worker": 9}),
     ],
     "postgresql": [
@@ -120,8 +122,9 @@ def test_plans(long_queue: Store) -> None:
         for name, statement, row, scalars in _CLAIM[dialect][:2]:
             found = plan(long_queue, statement, row, scalars)
             assert "recipient_claimable" in found, f"{name}, analysed: {analysed}\n{found}"
-        found = plan(long_queue, leasing.COUNT_DUE, (), _DUE)
-        assert found.count("recipient_claimable") == 4, found
+        for statement, more in ((leasing.COUNT_DUE, {}), (leasing.SOME_DUE, {"worker": 9})):
+            found = plan(long_queue, statement, (), _DUE | more)
+            assert found.count("recipient_claimable") == 4, found
 
 
 def test_long_queue(long_queue: Store) -> None:

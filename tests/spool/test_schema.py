@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from spooler.errors import CannotCreateError, ConfigError, NoInputError, SpoolerError, UsageError
 from spooler.spool import migrate
 from spooler.spool.place import parse_place
-from spooler.spool.schema import REVISION, metadata
+from spooler.spool.revision import REVISION
+from spooler.spool.schema import metadata
 from spooler.spool.store import Store
 from tests.spool.making import act, put
 

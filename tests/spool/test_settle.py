@@ -11,7 +11,7 @@ from spooler.errors import TryAgainError
 from spooler.records import SettleReport
 from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
-from spooler.spool import settling
+from spooler.spool import schema, settling
 from spooler.spool.connect import RepeatTransaction
 from tests.spool.making import (
     DUE,
@@ -142,6 +142,23 @@ def test_many_that_ended_alike_of_an_older_claim(store: Store, other: Store) -> 
     assert store.settle(me, batch, now=LATER) == SettleReport(9, 1)
 
     assert [(r.n, r.lease, r.attempts) for r in other.queued_of(ident)] == [(3, me, 1)]
+
+
+def test_already_in_the_ledger(store: Store) -> None:
+    """A result that is recorded already changes nothing, even where its recipient is ours to end."""
+    (ident,) = put(store, message(*(f"u{i}@example.org" for i in range(6))))
+    me = worker(store)
+    batch = results(claim(store, me))
+    columns = ", ".join(c.name for c in schema.recipient.c)
+    act(store, "CREATE TABLE kept AS SELECT * FROM recipient")
+    store.settle(me, batch[:5], now=DUE)
+    act(store, f"INSERT INTO recipient ({columns}) SELECT {columns} FROM kept WHERE n = 2")
+    act(store, "UPDATE tally SET count = count + 1 WHERE state = 'active'")
+
+    assert store.settle(me, batch, now=LATER) == SettleReport(1, 0)
+
+    assert [(r.n, r.lease) for r in store.queued_of(ident)] == [(2, me)]
+    assert len(store.ledger_of(ident)) == 6
 
 
 def test_nothing(store: Store) -> None:

@@ -16,8 +16,6 @@ ADD_WORKER = Statement(
 )
 BEAT = Statement("UPDATE worker SET beat = beat + 1, beat_at = :now WHERE id = :worker AND fenced IS NULL")
 WORKERS = Statement("SELECT id, host, pid, started, beat, beat_at FROM worker ORDER BY id")
-# shared: who fences this worker waits until the claim is committed, and then finds it
-WORKER_LIVES = Statement("SELECT 1 FROM worker WHERE id = :worker AND fenced IS NULL {share}")
 FENCE = Statement("UPDATE worker SET fenced = coalesce(fenced, :now) WHERE id = :worker")
 REMOVE_WORKER = Statement("DELETE FROM worker WHERE id = :worker")
 # one statement on Postgres, for a worker that was declared dead may still be counting
@@ -41,6 +39,16 @@ _DUE = """
     WHERE r.route = :route AND r.priority = :priority AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :now
     ORDER BY r.due, r.message_id, r.n LIMIT :limit
     """
+_SOME = [
+    f"""(SELECT 1 FROM recipient r WHERE r.route = :route AND r.priority = {p.value}
+        AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :now ORDER BY r.due LIMIT 1)"""
+    for p in Priority
+]
+# Whether anything is due of each class; no row for a worker that was declared dead. The worker's row is
+# locked, shared: who fences it waits until the claim is committed, and then finds it.
+SOME_DUE = Statement(
+    f"SELECT {', '.join(_SOME)} FROM worker w WHERE w.id = :worker AND w.fenced IS NULL {{share}}"
+)
 _COUNTS = [
     f"(SELECT count(*) FROM ({_DUE.replace(':priority', str(p.value))}) AS d{p.value})" for p in Priority
 ]
@@ -50,7 +58,7 @@ COUNT_DUE = Statement(f"SELECT {', '.join(_COUNTS)}")
 # an array a message, in the order of `spooler.claim.Claim`'s fields
 LOOK_AT_DUE = Statement(
     f"""
-    SELECT json_group_array(json(one)) FROM (
+    SELECT '[' || group_concat(one, ',') || ']' FROM (
         SELECT json_array(m.id, :route, m.sender, m.content, m.size, m.body, m.smtputf8, m.envid, m.ret,
             m.created, m.expires,
             json_group_array(json_array(r.n, r.address, r.attempts, r.claims + 1, r.due, r.notify, r.orcpt))
@@ -59,6 +67,13 @@ LOOK_AT_DUE = Statement(
         CROSS JOIN recipient r ON r.message_id = d.message_id AND r.n = d.n
         CROSS JOIN message m ON m.id = d.message_id
         GROUP BY m.id)
+    """
+)
+# all recipients of a message from `first` to `last`, which were just looked at
+TAKE_STRETCH = Statement(
+    """
+    UPDATE recipient SET lease = :worker, claims = claims + 1
+    WHERE message_id = :message_id AND n BETWEEN :first AND :last
     """
 )
 TAKE_DUE = Statement(
@@ -75,13 +90,14 @@ CLAIM = Statement(
         UPDATE recipient r SET lease = :worker, claims = r.claims + 1
         FROM d WHERE r.message_id = d.message_id AND r.n = d.n
         RETURNING r.message_id, r.n, r.address, r.attempts, r.claims, r.due, r.notify, r.orcpt)
-    SELECT CAST(json_agg(one) AS text) FROM (
-        SELECT json_build_array(m.id, CAST(:route AS text), m.sender, m.content, m.size, m.body, m.smtputf8,
-            m.envid, m.ret, m.created, m.expires,
+    SELECT CAST(json_agg(json_build_array(m.id, CAST(:route AS text), m.sender, m.content, m.size, m.body,
+        m.smtputf8, m.envid, m.ret, m.created, m.expires, g.recipients) ORDER BY m.id) AS text)
+    FROM (
+        SELECT t.message_id,
             json_agg(json_build_array(t.n, t.address, t.attempts, t.claims, t.due, t.notify, t.orcpt))
-        ) AS one
-        FROM taken t JOIN message m ON m.id = t.message_id
-        GROUP BY m.id) AS grouped
+                AS recipients
+        FROM taken t GROUP BY t.message_id) AS g
+    JOIN message m ON m.id = g.message_id
     """,
 )
 

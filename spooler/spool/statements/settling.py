@@ -105,7 +105,8 @@ END_STRETCH = Statement(
     WHERE message_id = :message_id AND n BETWEEN :first AND :last AND lease = :worker
     """
 )
-# The same in one statement: `f` of a recipient is the number of its facts, from 1.
+# The same in one statement: `f` of a recipient is the number of its facts, from 1. A row that is there
+# already is an error: ON CONFLICT would look for one before each.
 END_ALIKE = Statement(
     "",
     ("message_id bigint", "n integer", "f integer"),
@@ -125,7 +126,6 @@ END_ALIKE = Statement(
     SELECT g.message_id, g.n, f.at, :worker, g.address, f.route, f.attempt, f.outcome, f.uncertain, FALSE,
         f.stage, f.code, f.enhanced, f.text, f.destination, f.waited, f.took, :run
     FROM gone g JOIN facts f ON f.f = g.f WHERE g.attempts + 1 = f.attempt
-    ON CONFLICT DO NOTHING
     """,
 )
 # what stands of the recipients of a batch, when not all is as the worker left it
