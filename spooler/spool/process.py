@@ -8,7 +8,6 @@ has begun it finishes.
 
 from __future__ import annotations
 
-import gc
 import inspect
 import signal
 import socket
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from spooler import collector
 from spooler.errors import SpoolerError
 from spooler.spool import wire
 from spooler.spool.starting import LENGTH
@@ -46,7 +46,7 @@ def main() -> None:
             return
         with store:
             stream.sendall(wire.pack_result(0, store.uuid))
-            _settle_in()
+            collector.run_seldom()
             _serve(store, stream, reader)
 
 
@@ -98,13 +98,6 @@ def _named(method: str) -> tuple[str, ...]:
     """Name the arguments that a method of the store takes by name, in order."""
     parameters = inspect.signature(getattr(Store, method)).parameters.values()
     return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-
-
-def _settle_in() -> None:
-    """Spare the collector what stays for good, and let it look seldom: nothing here is made in circles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def _read(reader: BinaryIO) -> bytes:
