@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from spooler.result import RecipientResult
 
 BATCH = 1000  # results in one spool transaction
-GATHER = 0.005  # seconds: a batch may wait this long for company, far below any sender's notice
+GATHER = 0.02  # seconds that a batch waits for company: the journal has its results already
 FIRST_PAUSE = 0.2  # seconds after the spool refused
 LONGEST_PAUSE = 10.0
 
