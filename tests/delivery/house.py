@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from spooler.config import Config, Duration, Retry, Route, Worker
@@ -124,9 +125,11 @@ class House:
         self, routes: dict[str, Route], *, until_empty: bool | None = True, options: Worker | None = None
     ) -> WorkerRun:
         """Make a worker; `until_empty` None: one that runs until it is stopped."""
+        # a jumping clock takes a task that waits for a thread, as a sync does, for idle
+        unsynced = msgspec.structs.replace(options or Worker(), journal_sync=Duration(0))
         return WorkerRun(
             spool=self.spool,
-            config=Config(routes=routes, lhlo="client", worker=options or Worker(journal_sync=Duration(0))),
+            config=Config(routes=routes, lhlo="client", worker=unsynced),
             journals=self.journals,
             observe=self.events.append,
             until=None if until_empty is None else Until(empty=until_empty),
