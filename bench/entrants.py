@@ -24,6 +24,7 @@ from bench.filling import fill, sample
 from bench.measured import Cost, measure
 from bench.places import Spools, Target, target
 from spooler.errors import SpoolerError
+from spooler.lmtp.trust import Mode
 from spooler.records import State
 from spooler.spool.store import Store
 from tests.servers.postfix import hindrance as postfix_hindrance
@@ -218,12 +219,13 @@ def _modes(log: bytes) -> dict[str, int]:
 
 
 def _window(log: bytes) -> str | None:
-    """Return how many sessions it had at the end, how deep, and why, in words."""
+    """Return how many sessions it had at the end, how deep (where that mattered), and why, in words."""
     entries = _entries(log, b"sessions")
     if not entries:
         return None
     last = entries[-1]
-    return f"{last['sessions']} sessions, {last['depth']} deep ({last['why']})"
+    deep = f", {last['depth']} deep" if Mode.CHUNKED.word in _modes(log) else ""
+    return f"{last['sessions']} sessions{deep} ({last['why']})"
 
 
 def _postfix(case: Case, entrant: Entrant, spools: Spools) -> Run:

@@ -47,8 +47,8 @@ class EntrantFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     `why_not` says why it has no rate, or why its rate does not count (`failed`). `cpu_us` is processor time
     a recipient, `process` includes start-up, `modes` are the shares of transactions by mode, `windows` say
-    with how many sessions each round ended, how deep (which counts in chunked mode only) and why; these and
-    `peak` are known of spooler only. `verified` recipients were compared one by one in another run.
+    with how many sessions each round ended, how deep where that mattered, and why; these and `peak` are known
+    of spooler only. `verified` recipients were compared one by one in another run.
     """
 
     name: str

@@ -87,7 +87,7 @@ def _entrant(result: Result, score: Score) -> EntrantFigures:
         cpu_us=median((run.cpu or 0) / run.recipients * 1e6 for run in runs) if ours else None,
         peak=max(run.peak or 0 for run in runs) if ours else None,
         modes={mode: sum(run.modes.get(mode, 0) for run in runs) / transactions for mode in modes},
-        windows=[run.window for run in runs if run.window],
+        windows=[run.window for run in runs if run.window and score.entrant.adapt is not False],
         verified=score.verified,
     )
 
