@@ -77,7 +77,7 @@ class Route(Section, frozen=True):
     """Several destinations: always the first that works, or each in turn."""
     tls: Literal["none"] | None = None
     """Must be stated unless every destination is a UNIX socket or a loopback address."""
-    sessions: Count = 10
+    sessions: Count = 20
     """Most connections at a time of one command, all of its processes together."""
     adapt: bool = True
     """Find out how many sessions help, and how deep; else as many as allowed from the first mail on."""

@@ -183,10 +183,11 @@ class Lane:
                 self.held_bytes += part.held_bytes
                 self.push_back(part)
         if reckoning.results:
-            self._adapt(reckoning.results, now, chunked=transaction.mode is Mode.CHUNKED)
+            took = around.now - parcel.started
+            chunked = transaction.mode is Mode.CHUNKED
+            self._adapt(reckoning.results, now, chunked=chunked, took=took / 1_000_000)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
-            took = around.now - parcel.started
             self._tell(parcel, reckoning.results, destination=target.name, mode=mode, took=took)
 
     def around(self, target: Target | None, *, may_repeat: bool = False) -> Circumstances:
@@ -212,7 +213,7 @@ class Lane:
         self.give_back()
         self.arrived.set()
 
-    def _adapt(self, results: list[RecipientResult], now: float, *, chunked: bool) -> None:
+    def _adapt(self, results: list[RecipientResult], now: float, *, chunked: bool, took: float) -> None:
         """Tell the window what the target gave."""
         window = self.window
         moved = False
@@ -225,7 +226,7 @@ class Lane:
                 moved = window.refused(now)
         else:
             self._busy_answers = 0
-            moved = window.finished(now, saturated=bool(self._ready), chunked=chunked)
+            moved = window.finished(now, saturated=bool(self._ready), chunked=chunked, took=took)
         if moved:
             self.window_moved()
 

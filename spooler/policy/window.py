@@ -5,10 +5,10 @@ Both start small. In turn each is doubled, and a step stays if it gained through
 taken back. When neither helps any more the window stays, with a new try from time to time: soon at first, for
 one measurement may mislead, then less often, because targets and mail change. In the long run every other
 one is of less, which stays if nothing was lost: else steps that only seemed to help would add up for ever.
-Refused connections and 421 or 451 replies shrink the number of sessions at once. Latency needs no rule of its
-own: a target that is full answers later, so that more in flight brings no more throughput; one that is far
-away answers no later.
-No more is in flight than helps, because each transaction is one more possible second copy at a crash.
+Refused connections and 421 or 451 replies shrink the number of sessions at once. A target that is full
+answers later, so that more in flight brings no more throughput; one that is far away answers no later. No
+more is in flight than helps, because each transaction is one more possible second copy at a crash; and no
+more than is answered within some seconds, for a stop waits for all of it.
 
 Depth only matters, and is only tried, where whole transactions follow each other (chunked mode). Times are
 seconds of a monotonic clock. Throughput is measured in transactions: recipients a message vary too much.
@@ -37,6 +37,7 @@ CLEAR = 1.4  # a gain, or a loss, that needs no full measurement
 FIRST_HOLD = 1.0  # seconds to the next try where more did not help; doubled each time up to HOLD
 HOLD = 10.0
 RELIEF = 0.7  # what remains of the sessions after a refusal
+SLOW = 5.0  # seconds from the begin of a transaction to its end, from where on depth is halved
 CALM = 5.0  # seconds after a refusal before there may be more again
 
 
@@ -50,6 +51,7 @@ class Phase(StrEnum):
     LESSENING = "trying one step less"
     LIMITED = "at the limit"
     FIXED = "fixed by configuration"
+    WAITING = "answers take long"
     RELIEVING = "the target refused or asked to come later"
 
 
@@ -62,7 +64,7 @@ class _Way(Enum):
 
 _CLIMBING = frozenset({Phase.GROWING, Phase.TRYING})
 _MEASURING = _CLIMBING | {Phase.LESSENING}
-_RESTING = frozenset({Phase.HOLDING, Phase.LIMITED, Phase.RELIEVING})
+_RESTING = frozenset({Phase.HOLDING, Phase.LIMITED, Phase.WAITING, Phase.RELIEVING})
 _FIRST = 4  # tries of more before one of less
 
 
@@ -80,6 +82,7 @@ class Window:
         self._since = 0.0
         self._done = self._starved = self._chunked = 0
         self._deep = False  # whether depth matters, by the last measurement
+        self._took = 0.0  # by the last transaction that ended, from its begin
         self._rate = 0.0  # throughput where it is, as last measured
         self._before = 0.0  # and before this step
         self._measured = ""
@@ -133,15 +136,18 @@ class Window:
         self._tries = 0
         return self.size != size
 
-    def finished(self, now: float, *, saturated: bool, chunked: bool = False) -> bool:
+    def finished(self, now: float, *, saturated: bool, chunked: bool = False, took: float = 0.0) -> bool:
         """A transaction ended well; `saturated`: all sessions had work. Return whether anything changed.
 
-        `chunked`: whole ones may follow each other. Without enough work nothing can be learnt, so nothing
-        changes.
+        `chunked`: whole ones may follow each other. `took` seconds from its begin. Without enough work
+        nothing can be learnt, so nothing changes.
         """
         phase = self.phase
         if phase is Phase.PROBING or phase is Phase.FIXED:
             return False
+        self._took = took
+        if took > SLOW and chunked and self.adapt and self.depth > 1:
+            return self._wait(now)
         if phase in _RESTING:
             if now < self._again_at - FULL_SPAN:
                 self._since = now
@@ -159,6 +165,16 @@ class Window:
                 self._measure(self._since)
             return False
         return self._weigh(span, now)
+
+    def _wait(self, now: float) -> bool:
+        """Have less in flight: it takes too long until all of it is answered."""
+        self.depth //= 2
+        self.phase = Phase.WAITING
+        self._measured = ""
+        self._before = 0.0
+        self._again_at = now + HOLD
+        self._measure(now)
+        return True
 
     def _weigh(self, span: float, now: float) -> bool:
         """Judge what was measured so far, if it tells enough; return whether anything changed."""
@@ -243,8 +259,8 @@ class Window:
         size, depth = self.size, self.depth
         if way is _Way.WIDER:
             size = min(self.limit, size * 2) if more else max(min(START, size), size // 2)
-        elif self._deep:
-            depth = min(DEEPEST, depth * 2) if more else max(SHALLOW, depth // 2)
+        elif self._deep and not (more and self._took * 2 > SLOW):
+            depth = min(DEEPEST, depth * 2) if more else max(min(SHALLOW, depth), depth // 2)
         return (size, depth) if (size, depth) != (self.size, self.depth) else None
 
     def _measure(self, since: float) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spooler.policy.window import CALM, DEEPEST, FULL, HOLD, RELIEF, SHALLOW, START, Phase, Window
+from spooler.policy.window import CALM, DEEPEST, FULL, HOLD, RELIEF, SHALLOW, SLOW, START, Phase, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,3 +213,31 @@ def test_steps_that_chance_seemed_to_reward_are_taken_back_in_the_long_run() -> 
     while bench.window.phase is not Phase.HOLDING:
         bench.run(0.1)
     assert (bench.window.size, bench.window.depth) == (START, SHALLOW)
+
+
+def test_no_more_in_flight_than_is_answered_in_time() -> None:
+    """Where each transaction takes long, depth is halved until what is in flight is answered soon."""
+    bench = DeepBench(lambda sessions, depth: 100.0 * sessions * depth).run(3)
+    window = bench.window
+    assert window.depth == DEEPEST
+    now = bench.now
+    for depth in (16, 8, 4, 2, 1):
+        now += 1
+        assert window.finished(now, saturated=True, chunked=True, took=SLOW + 1)
+        assert (window.depth, window.why) == (depth, "answers take long")
+    assert not window.finished(now + 1, saturated=True, chunked=True, took=SLOW + 1)
+    assert window.size == 10
+    tried = set()
+    for i in range(3000):
+        window.finished(now + 2 + i / 100, saturated=True, chunked=True, took=0.1)
+        tried.add(window.depth)
+    assert tried == {1, 2}  # it answers sooner now, so more is tried; here it brings nothing
+
+
+def test_no_deeper_than_would_be_answered_in_time() -> None:
+    """Where twice as many in flight would be answered too late, depth is not tried at all."""
+    window = Window(10)
+    window.proven(0.0)
+    for i in range(3000):
+        window.finished(i / 100, saturated=True, chunked=True, took=SLOW * 0.6)
+        assert window.depth == SHALLOW

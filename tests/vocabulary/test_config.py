@@ -40,7 +40,7 @@ def test_good_configuration() -> None:
     assert [str(d) for d in route.parsed()] == ["unix:/run/lmtp", "inet:127.0.0.1:24"]
     assert (route.sessions, route.adapt, route.mode) == (3, False, "lockstep")
     far = config.routes["far"]
-    assert (far.sessions, far.adapt, far.mode) == (10, True, "chunked")
+    assert (far.sessions, far.adapt, far.mode) == (20, True, "chunked")
     retry = route.retry
     assert [float(d) for d in (retry.first, retry.maximum, retry.lifetime)] == [90, 7200, 86400]
     assert route.retry.first.us == 90_000_000
