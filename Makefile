@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format bench bench-quick bench-memory bench-backlog lock clean
+.PHONY: help demo test lint format bench bench-quick bench-tuning bench-memory bench-backlog lock clean
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -38,6 +38,9 @@ bench: $(STAMP) ## measure all, half an hour; results go to bench/results/ and i
 
 bench-quick: $(STAMP) ## measure what tells most, a few minutes; results are only printed
 	$(BIN)/python -m bench --size quick --rounds 2
+
+bench-tuning: $(STAMP) ## measure what adapts against fixed numbers of sessions, ten minutes
+	$(BIN)/python -m bench.tuning
 
 bench-memory: $(STAMP) ## measure the memory of workers alone
 	$(BIN)/python -m bench.memory

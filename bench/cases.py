@@ -85,8 +85,8 @@ POSTFIX_5 = Entrant(name="Postfix, 5 connections", kind=Kind.POSTFIX, connection
 POSTFIX_20 = Entrant(name="Postfix, 20 connections", kind=Kind.POSTFIX)
 WIRE = Entrant(name="the wire", kind=Kind.WIRE, connections=10)
 SMTPLIB = Entrant(name="smtplib, 1 connection", kind=Kind.SMTPLIB, messages=4_000)
-LOCKSTEP = Entrant(name="spooler, 1 session, lock-step", sessions=1, mode="lockstep", messages=400)
-PIPELINED = Entrant(name="spooler, 1 session, pipelined", sessions=1, mode="pipelined", messages=800)
+LOCKSTEP = Entrant(name="spooler, 1 session, lock-step", sessions=1, mode="lockstep", messages=200)
+PIPELINED = Entrant(name="spooler, 1 session, pipelined", sessions=1, mode="pipelined", messages=400)
 CHUNKED = Entrant(name="spooler, 1 session", sessions=1, messages=4_000)
 FIXED = tuple(
     Entrant(name=f"spooler, fixed: {sessions}", sessions=sessions, adapt=False)
@@ -191,6 +191,9 @@ CASES = (
             replace(POSTFIX_20, messages=1_500),
         ),
     ),
+)
+
+TUNING = (
     Case(
         name="tuning-sink",
         title="As it finds out against fixed numbers of sessions, into smtp-sink",
@@ -301,7 +304,7 @@ _QUICK = ("1x4k", "50x4k", "dovecot", "far-chunking")
 
 
 def full() -> list[Case]:
-    """All cases in full size."""
+    """All cases in full size, but for those of `TUNING`, which are a bench of their own."""
     return list(CASES)
 
 
@@ -313,7 +316,7 @@ def quick() -> list[Case]:
 def tiny() -> list[Case]:
     """All cases, so small that they only tell whether they still run: of several entrants that differ only
     in a number, the last; and Postgres only where it is compared."""
-    return [_tiny(case) for case in CASES]
+    return [_tiny(case) for case in (*CASES, *TUNING)]
 
 
 def _tiny(case: Case) -> Case:

@@ -252,6 +252,12 @@ def memory_table(kept: Memory) -> str:
     )
 
 
+def write_tuning(kept: Figures, folder: Path) -> None:
+    """Write the report of what adapts against what is fixed into `folder`."""
+    save(kept, folder / "tuning.json")
+    (folder / "tuning.md").write_text(document(kept))
+
+
 def write(kept: Figures, folder: Path) -> None:
     """Write the report, its figures and its plots into `folder`."""
     save(kept, folder / "bench.json")
