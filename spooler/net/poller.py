@@ -54,7 +54,9 @@ class Poller:
                 with self._scope:
                     await trio.lowlevel.wait_readable(number)
                 for ready, flags in self._epoll.poll(0, MOST):
-                    self._channels[ready].tell(flags)
+                    channel = self._channels.get(ready)
+                    if channel is not None:  # else it was closed since
+                        channel.tell(flags)
                 now = trio.current_time()
                 if now >= self._next:
                     self._expire(now)
