@@ -149,13 +149,12 @@ class Window:
         if took > SLOW and chunked and self.adapt and self.depth > 1:
             return self._wait(now)
         if phase in _RESTING:
-            if now < self._again_at - FULL_SPAN:
+            if now < self._again_at - (FULL_SPAN if self.adapt else 0.0):
                 self._since = now
                 return False
             if not self.adapt:
-                if now >= self._again_at:
-                    self.proven(now)
-                return now >= self._again_at
+                self.proven(now)
+                return True
         self._done += 1
         self._starved += not saturated
         self._chunked += chunked

@@ -446,6 +446,15 @@ def test_recipient_accepted_although_mail_was_refused() -> None:
     assert peer.told() == ["503 / 250 / - / -: safe envelope?"]
 
 
+def test_several_recipients_accepted_although_mail_was_refused() -> None:
+    """The same where their replies come in one block and look alike."""
+    peer = Peer(envelope("b@x", "c@x", "d@x")).greet()
+    peer.hear()
+    with pytest.raises(RemoteProtocolError, match="refused MAIL"):
+        peer.say("503 5.5.1 nested MAIL", "250 2.1.5", "250 2.1.5", "250 2.1.5")
+    assert peer.told() == ["503 / 250 - - / - / - - -: safe envelope?"]
+
+
 def test_go_ahead_although_mail_was_refused() -> None:
     """No dot is sent: it might end a message that is not ours."""
     peer = Peer(envelope("b@x")).greet()
