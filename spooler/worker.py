@@ -29,7 +29,7 @@ from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
 from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
-from spooler.errors import SpoolerError
+from spooler.errors import CannotCreateError, SpoolerError
 from spooler.events import Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
 from spooler.journal.place import create
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from spooler.config import Config
 
 LAST_SETTLE = 10.0  # seconds that settling may take at the end, spool willing
-POOL_CHECK = 5.0  # seconds between looks for connections that were idle too long
+POOL_CHECK = 5.0  # seconds between looks for connections that were idle too long, and at the journal
 
 
 class WorkerRun:
@@ -90,13 +90,11 @@ class WorkerRun:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         boot = boot_id()
-        journal = Journal(
-            create(self._journals, spool=self._spool.uuid, worker=worker),
-            spool=self._spool.uuid,
-            boot=boot,
-            every=self._config.worker.journal_sync,
-            broke=self._broke,
-        )
+        try:
+            journal = self._journal(worker, boot)
+        except BaseException:
+            await self._spool.unregister(worker, now=self._clock())
+            raise
         ground = Ground(
             worker=worker,
             spool=self._spool,
@@ -136,7 +134,7 @@ class WorkerRun:
             nursery.start_soon(settler.run)
             nursery.start_soon(journal.run)
             nursery.start_soon(chores.run)
-            nursery.start_soon(self._tidy, pool)
+            nursery.start_soon(self._tidy, pool, journal)
             if self._until is None:  # a drain has no use for mail that comes later
                 nursery.start_soon(claimer.listen)
             await self._deliver(worker, claimer, [Crew(lane, gear) for lane in self._lanes.values()])
@@ -188,14 +186,34 @@ class WorkerRun:
             await settler.flushed()
         return not scope.cancelled_caught
 
+    def _journal(self, worker: int, boot: str) -> Journal:
+        """Begin a journal; raises CannotCreateError."""
+        folder = create(self._journals, spool=self._spool.uuid, worker=worker)
+        try:
+            return Journal(
+                folder,
+                spool=self._spool.uuid,
+                boot=boot,
+                every=self._config.worker.journal_sync,
+                broke=self._broke,
+            )
+        except OSError as error:
+            folder.remove()
+            raise CannotCreateError(
+                f"journal {folder.path} cannot be begun: {error.strerror}",
+                hint="make room there, or name another folder: worker.journal in the configuration",
+            ) from None
+
     def _broke(self, why: str) -> None:
         """Stop: without a journal that is durable nothing may be sent."""
         self._observe(SpoolTrouble(doing="journalling", why=why, retry_in=0.0))
         self.stop()
 
-    async def _tidy(self, pool: Pool) -> None:
+    async def _tidy(self, pool: Pool, journal: Journal) -> None:
         idle = min((route.idle for route in self._config.routes.values()), default=30.0)
         while True:
             await trio.sleep(POOL_CHECK)
+            if journal.trouble:
+                self._observe(SpoolTrouble(doing="journalling", why=journal.trouble, retry_in=POOL_CHECK))
             for session in pool.expire(now=trio.current_time(), idle=idle):
                 await session.quit()

@@ -12,6 +12,7 @@ all its notes are settled (`settled`), so the journal is as large as what is uns
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from contextlib import ExitStack
@@ -67,6 +68,8 @@ class Journal:
         self._number = 0
         self.broken = ""
         """Why nothing may be sent any more; "" while all is well."""
+        self.trouble = ""
+        """Why it could not be written to the last time; "" if it could."""
         self._begin_segment()
 
     async def run(self) -> None:
@@ -85,13 +88,13 @@ class Journal:
     @property
     def writable(self) -> bool:
         """Whether an intent can be written now."""
-        if self.broken:
+        if self.broken or (self.trouble and not self.push()):
             return False
         if self._segments[-1].at > SEGMENT - RESERVE:
             try:
                 self._begin_segment()
-            except OSError:
-                return False
+            except OSError as error:
+                return self._troubled(error)
         return True
 
     @property
@@ -125,10 +128,11 @@ class Journal:
             segment = self._segments[-1]
             try:
                 written = os.pwrite(segment.fd, data, segment.at)
-            except OSError:
-                return False
-            if written < len(data):
-                return False  # the next one is written over it
+            except OSError as error:
+                return self._troubled(error)
+            if written < len(data):  # the next one is written over it
+                return self._troubled(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            self.trouble = ""
             segment.at += written
             self._notes.clear()
             if not segment.dirty:
@@ -172,6 +176,10 @@ class Journal:
             os.close(self._segments.popleft().fd)
         self._folder.release()
 
+    def _troubled(self, error: OSError) -> bool:
+        self.trouble = f"journal {self._folder.path} cannot be written to: {error.strerror}"
+        return False
+
     def _begin_segment(self) -> None:
         """Begin a segment and reserve its space; raises OSError."""
         number = self._number + 1
@@ -188,6 +196,7 @@ class Journal:
             os.close(fd)
             path.unlink()
             raise
+        self.trouble = ""
         self._number = number
         self._segments.append(segment)
 

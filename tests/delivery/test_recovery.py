@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from spooler.claim import Want
 from spooler.config import Worker
 from spooler.delivery.heartbeat import boot_id
-from spooler.events import WorkerState
+from spooler.errors import CannotCreateError
+from spooler.events import SpoolTrouble, WorkerState
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.reply import Stage
@@ -177,3 +181,38 @@ async def test_nothing_is_sent_while_the_heartbeat_is_stale(house: House, autoju
         await trio.sleep(20)
         assert inbox.copies == {"a@x": 1}
         worker.stop()
+
+
+async def test_a_disk_that_is_full_is_told_and_waited_for(
+    house: House, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent while no intent can be written; it goes on by itself when there is room."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    async with sink() as (running, inbox), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(1)
+        with monkeypatch.context() as patch:
+
+            def pwrite(*_: object) -> int:
+                raise full
+
+            patch.setattr(os, "pwrite", pwrite)
+            house.enqueue("a@x")
+            await trio.sleep(20)
+            assert inbox.copies == {}
+            told = [e.why for e in house.events if isinstance(e, SpoolTrouble)]
+            assert told
+            assert told[-1].endswith("cannot be written to: No space left on device")
+        await trio.sleep(120)
+        assert inbox.copies == {"a@x": 1}
+        worker.stop()
+
+
+async def test_where_no_journal_can_be_made_nothing_is_left(house: House, autojump_clock: MockClock) -> None:
+    """The command ends with what to mend, and its worker is not taken for a dead one by the next."""
+    house.journals.touch()
+    async with sink() as (running, _):
+        with pytest.raises(CannotCreateError, match=r"worker\.journal"):
+            await house.drain(running)
+    assert house.store.workers() == []

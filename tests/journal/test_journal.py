@@ -203,6 +203,7 @@ def test_a_full_disk_refuses_intents_and_takes_results(
         ours.intend(message, message, [0])
         assert ours.push()
     assert message > 20
+    assert ours.trouble.endswith("cannot be written to: No space left on device")
     for done in range(1, 11):
         ours.record([result(done)], done)
         assert ours.push()
@@ -210,6 +211,7 @@ def test_a_full_disk_refuses_intents_and_takes_results(
     monkeypatch.setattr(writer, "SEGMENT", 8192)
     monkeypatch.setattr(writer, "RESERVE", 4096)
     assert can_be_written(ours)  # there is space again
+    assert not ours.trouble
     ours.abandon()
     told = found(tmp_path)
     assert told is not None
