@@ -177,7 +177,7 @@ class Crew:
                         trust=target.trust,
                         lhlo=gear.lhlo,
                         timeouts=route.timeouts,
-                        poller=gear.pool.poller,
+                        dial=gear.pool.dial,
                     )
                 except ConnectError as error:
                     target.health.failed(trio.current_time(), gear.ground.rng)
