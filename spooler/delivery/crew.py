@@ -124,9 +124,7 @@ class Crew:
         feed = Feed(
             lane=self._lane,
             target=target,
-            spool=gear.ground.spool,
-            clock=gear.ground.clock,
-            journal=gear.ground.journal,
+            ground=gear.ground,
             may_end=gear.may_end,
             may_begin=lambda: gear.may_end() and self._keeps(place),
         )
