@@ -35,12 +35,14 @@ from spooler.ident import now_us
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.net.pool import Pool
+from spooler.net.transport import dial as dial_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from spooler.config import Config
+    from spooler.net.transport import Dial
 
 LAST_SETTLE = 10.0  # seconds that settling may take at the end, spool willing
 POOL_CHECK = 5.0  # seconds between looks for connections that were idle too long, and at the journal
@@ -61,6 +63,7 @@ class WorkerRun:
         clock: Callable[[], int] = now_us,
         uptime: Callable[[], float] = boottime,
         rng: random.Random | None = None,
+        dial: Dial = dial_socket,
     ) -> None:
         self._spool = spool
         self._config = config
@@ -71,6 +74,7 @@ class WorkerRun:
         self._clock = clock
         self._uptime = uptime
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
+        self._dial = dial
         self._stops = 0
         self._asked = trio.Event()
         self._asked_again = trio.Event()
@@ -108,7 +112,7 @@ class WorkerRun:
         recovery = Recovery(ground, root=self._journals, boot=boot, hold_off=self._config.worker.hold_off.us)
         heartbeat = Heartbeat(ground, recovery, lost=self.stop, clock=self._uptime)
         await heartbeat.observe_others()
-        pool = Pool()
+        pool = Pool(self._dial)
         gear = Gear(
             ground=ground,
             pool=pool,

@@ -124,9 +124,7 @@ class Crew:
         feed = Feed(
             lane=self._lane,
             target=target,
-            spool=gear.ground.spool,
-            clock=gear.ground.clock,
-            journal=gear.ground.journal,
+            ground=gear.ground,
             may_end=gear.may_end,
             may_begin=lambda: gear.may_end() and self._keeps(place),
         )
@@ -177,7 +175,7 @@ class Crew:
                         trust=target.trust,
                         lhlo=gear.lhlo,
                         timeouts=route.timeouts,
-                        poller=gear.pool.poller,
+                        dial=gear.pool.dial,
                     )
                 except ConnectError as error:
                     target.health.failed(trio.current_time(), gear.ground.rng)

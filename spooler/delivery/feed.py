@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import Parcel, results_of
+from spooler.delivery.settler import insist
 from spooler.net.session import Session, SessionLostError
 from spooler.policy import classify
 from spooler.reply import Stage
@@ -13,8 +15,7 @@ from spooler.reply import Stage
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from spooler.delivery.ports import SpoolPort
-    from spooler.journal.writer import Journal
+    from spooler.delivery.ports import Ground
     from spooler.lmtp.transaction import Transaction
     from spooler.net.pool import Target
 
@@ -29,17 +30,13 @@ class Feed:
         *,
         lane: Lane,
         target: Target,
-        spool: SpoolPort,
-        clock: Callable[[], int],
-        journal: Journal,
+        ground: Ground,
         may_end: Callable[[], bool],
         may_begin: Callable[[], bool],
     ) -> None:
         self._lane = lane
         self._target = target
-        self._spool = spool
-        self._clock = clock
-        self._journal = journal
+        self._ground = ground
         self._may_end = may_end
         self._may_begin = may_begin
 
@@ -63,7 +60,7 @@ class Feed:
                 takes_utf8=capabilities.smtputf8,
             )
             if verdict is None:
-                parcel.started = self._clock()
+                parcel.started = self._ground.clock()
                 return parcel.transaction()
             lane.resolve(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(self._target)))
         return None
@@ -82,12 +79,12 @@ class Feed:
         if not self._may_end():
             return False
         parcel = parcel_of(transaction)
-        self._journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])
+        self._ground.journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])
         return True
 
     def commit(self) -> bool:
         """Write what was noted to the journal; whether that could be done."""
-        return self._journal.push()
+        return self._ground.journal.push()
 
     def finished(self, transaction: Transaction) -> None:
         """Judge a transaction whose replies were all read and proven."""
@@ -100,10 +97,12 @@ class Feed:
         )
 
     async def _chunks(self, parcel: Parcel) -> AsyncGenerator[bytes, None]:
+        ground, content = self._ground, parcel.claim.content
         sent = 0
         sequence = 0
         while sent < parcel.claim.size:
-            chunk = await self._spool.chunk(parcel.claim.content, sequence)
+            # a server that will not wait for a spool that is gone hangs up: nothing was handed over
+            chunk = await insist(ground, "reading a content", partial(ground.spool.chunk, content, sequence))
             if not chunk:
                 raise SessionLostError(classify.CONTENT_GONE, Stage.LOCAL)
             sent += len(chunk)

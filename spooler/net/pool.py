@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from spooler.lmtp.trust import Mode, Trust
 from spooler.net.poller import Poller
+from spooler.net.transport import dial as dial_socket
 from spooler.policy.health import Health
 
 if TYPE_CHECKING:
     from spooler.destination import Destination
     from spooler.net.session import Session
+    from spooler.net.transport import Dial, Transport
 
 
 class Target:
@@ -40,9 +42,10 @@ class Target:
 class Pool:
     """All targets of a worker, with an idle deque each."""
 
-    def __init__(self) -> None:
+    def __init__(self, dial: Dial = dial_socket) -> None:
         self.poller = Poller()
         """Waits for all sessions; its task must run while any is used."""
+        self._dial = dial
         self._targets: dict[Destination, Target] = {}
 
     def __repr__(self) -> str:
@@ -53,6 +56,10 @@ class Pool:
         target = self._targets.setdefault(destination, Target(destination))
         target.trust.limit(mode)
         return target
+
+    async def dial(self, destination: Destination) -> Transport:
+        """Make a connection that the poller waits for; raises ConnectError."""
+        return await self._dial(destination, self.poller)
 
     def take(self, target: Target) -> Session | None:
         """Take the session that was used last and is still good; what is not good is closed."""

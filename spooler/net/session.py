@@ -20,17 +20,16 @@ from spooler.lmtp.capabilities import Capabilities
 from spooler.lmtp.client import Client
 from spooler.lmtp.errors import RemoteProtocolError
 from spooler.lmtp.events import Event, Finished, Greeting, Ready, Refused, ServerClosing
-from spooler.net.transport import ConnectError, Transport, dial
+from spooler.net.transport import ConnectError, Transport
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from spooler.config import Timeouts
     from spooler.destination import Destination
     from spooler.lmtp.transaction import Transaction
     from spooler.lmtp.trust import Trust
-    from spooler.net.poller import Poller
 
 
 _NO_LEAVE = "this worker may not send end-of-data now"
@@ -389,11 +388,16 @@ class Session:
 
 
 async def open_session(
-    *, destination: Destination, trust: Trust, lhlo: str, timeouts: Timeouts, poller: Poller
+    *,
+    destination: Destination,
+    trust: Trust,
+    lhlo: str,
+    timeouts: Timeouts,
+    dial: Callable[[Destination], Awaitable[Transport]],
 ) -> Session:
     """Connect, read the greeting and say LHLO; raises ConnectError."""
     with trio.move_on_after(timeouts.connect) as scope:
-        transport = await dial(destination, poller)
+        transport = await dial(destination)
     if scope.cancelled_caught:
         raise ConnectError(f"no connection within {timeouts.connect:g} s")
     session = Session(

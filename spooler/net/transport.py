@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 import trio
 
 from spooler.address import show
 from spooler.destination import Destination, InetDestination, UnixDestination
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from spooler.net.poller import Poller
+from spooler.net.poller import Poller
 
 BLOCK = 65536  # bytes asked for in one read
 
@@ -47,6 +44,10 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go at once; never raises."""
+
+
+Dial: TypeAlias = Callable[[Destination, Poller], Awaitable[Transport]]
+"""How connections are made; raises ConnectError."""
 
 
 class SocketTransport:

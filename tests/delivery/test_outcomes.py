@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from spooler.config import Duration, Timeouts
+from spooler.errors import TryAgainError
 from spooler.events import Doubt, RouteDown, TransactionEnded
 from spooler.reply import Reply, Stage
 from spooler.sink.script import Drop, DropAt, Rule
@@ -55,6 +56,24 @@ async def test_lost_before_the_dot_is_repeated_at_once_and_costs_no_attempt(
         await house.drain(running, sessions=1)
     assert inbox.copies == {"a@x": 1, "b@x": 1, "first@x": 1}
     assert {line[1:] for line in house.story(message)} == {(1, "delivered", False)}
+
+
+async def test_a_spool_that_refuses_a_chunk_is_asked_again(house: House, autojump_clock: MockClock) -> None:
+    """A content that comes in pieces goes on where it was when the spool is back; the worker lives."""
+    octets = (b"x" * 98 + b"\r\n") * 6000
+    house.enqueue("a@x", content=octets)
+    chunk, refusals = house.spool.chunk, [TryAgainError("the database is locked")] * 2
+
+    async def refusing(content: int, sequence: int) -> bytes | None:
+        if sequence == 1 and refusals:
+            raise refusals.pop()
+        return await chunk(content, sequence)
+
+    house.spool.chunk = refusing  # type: ignore[method-assign]  # of this house alone
+    async with sink() as (running, inbox):
+        await house.drain(running)
+    assert (inbox.copies, refusals) == ({"a@x": 1}, [])
+    assert inbox.digests == {hashlib.sha256(octets).hexdigest()}
 
 
 async def test_lost_after_the_dot_is_uncertain_and_recorded(house: House, autojump_clock: MockClock) -> None:
