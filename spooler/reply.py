@@ -69,5 +69,13 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
         """Whether the server refuses for good (5yz)."""
         return 500 <= self.code < 600
 
+    @property
+    def ends_session(self) -> bool:
+        """Whether a refusal is about the session: it closes (421), or had its share of messages (4.4.5).
+
+        RFC 3463 section 3.5 calls 4.4.5 congestion; Stalwart says it to MAIL when a session had enough.
+        """
+        return self.code == 421 or (self.enhanced == "4.4.5" and self.temporary)
+
     def __str__(self) -> str:
         return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)

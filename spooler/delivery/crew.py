@@ -142,7 +142,10 @@ class Crew:
             self._conclude(session, target, Ending(fault="the worker stopped", stage=Stage.LOCAL))
             raise
         else:
-            gear.pool.put(target, session, now=trio.current_time())
+            if session.worn:
+                await session.quit()
+            else:
+                gear.pool.put(target, session, now=trio.current_time())
         finally:
             self._open.remove(session)
         if target.trust.doubts > doubts:

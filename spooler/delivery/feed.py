@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spooler.lmtp.transaction import Transaction
     from spooler.net.pool import Target
 
-_COMPLETE = Ending()
+_COMPLETE = Ending(may_repeat=True)
 
 
 class Feed:
@@ -48,7 +48,8 @@ class Feed:
         # has. Else the first would take all of a short line, and it would go out one by one.
         if lane.ready and session.open * (lane.window.size - 1) >= lane.ready:
             return None
-        most = 1 if self._target.trust.single_recipient else None
+        trust = self._target.trust
+        most = 1 if trust.single_recipient else trust.limits.most_recipients()
         while self._may_begin() and (parcel := lane.pop(session, most=most)) is not None:
             claim = parcel.claim
             verdict = classify.unfit(

@@ -169,6 +169,9 @@ class Lane:
         """Judge a transaction that is over: results go to the settler, the rest back in line."""
         around = self.around(target, may_repeat=ending.may_repeat and not self.stopping)
         reckoning = reckon(transaction, parcel, around, fault=ending.fault, stage=ending.stage)
+        if transaction.accepted:
+            full = bool(reckoning.next_transaction)
+            target.trust.limits.accepted(len(transaction.accepted), more_refused=full)
         now = trio.current_time()
         self._leave(parcel, now)
         self.held_bytes -= parcel.held_bytes

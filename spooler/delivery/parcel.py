@@ -140,6 +140,7 @@ def _verdicts(
             envelope_provisional=transaction.envelope_provisional,
             final_provisional=transaction.final_provisional,
             crowded=crowded,
+            place=transaction.place,
             fault=fault,
             fault_stage=stage,
         )

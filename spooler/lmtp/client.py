@@ -44,6 +44,7 @@ replies are all read is *complete*, not more. It is *proven*, and only then Fini
    None is the marker, so none answers a MAIL, and no other reply can come before that one's (behind
    chunks RSET's comes first: none may look like that either).
 Nothing follows an end-of-data until trust allows it, and then one envelope at most (but for chunks).
+No more transactions begin on a session than the destination is known to allow (`spooler.lmtp.limits`).
 A refused transaction gives no marker: its proof, and that of those before it, is carried forward,
 eight at most (`depth` of chunked ones).
 
@@ -114,6 +115,8 @@ class Client(Listener):
         """Whether `begin` is allowed now."""
         if self.state is not _READY or self._current is not None or self._reset_held:
             return False
+        if not self._served.may_begin(alone=not self._open):
+            return False
         if not self._open:
             return not self._fifo and not self._reader.pending
         mode, newest = self.mode, self._open.newest()
@@ -124,6 +127,11 @@ class Client(Listener):
         if mode is _CHUNKED:
             return len(self._open) < self.depth and self.in_flight < WINDOW
         return len(self._open) < MAX_CARRIED
+
+    @property
+    def worn(self) -> bool:
+        """Whether the server allows no more transactions on this session: quit it."""
+        return self._served.over
 
     @property
     def open(self) -> int:
@@ -179,6 +187,8 @@ class Client(Listener):
         if mode is _CHUNKED:
             self._begin_chunked(transaction)
         transaction.begun_at = self._outgoing.queued
+        transaction.place = self._served.begun
+        self._served.begin()
         self._open.add(transaction)
         self._current = transaction
         if mode is _LOCKSTEP:

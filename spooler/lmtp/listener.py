@@ -14,6 +14,7 @@ from spooler.lmtp.capabilities import Capabilities
 from spooler.lmtp.errors import RemoteProtocolError
 from spooler.lmtp.events import Event, Finished, GoAhead, Greeting, Ready, Refused, ServerClosing
 from spooler.lmtp.grammar import END_OF_DATA
+from spooler.lmtp.limits import Served
 from spooler.lmtp.outgoing import Outgoing
 from spooler.lmtp.proof import OpenTransactions
 from spooler.lmtp.replies import ReplyReader
@@ -33,6 +34,7 @@ _CLOSING, _CLOSED = State.CLOSING, State.CLOSED
 _CONNECT, _RSET, _MAIL, _RCPT = Stage.CONNECT, Stage.RSET, Stage.MAIL, Stage.RCPT
 _DATA, _BODY, _FINAL, _QUIT = Stage.DATA, Stage.BODY, Stage.FINAL, Stage.QUIT
 _CHUNKED, _LOCKSTEP = Mode.CHUNKED, Mode.LOCKSTEP
+_BETWEEN = (_MAIL, _RSET)
 
 
 class Listener:
@@ -52,6 +54,7 @@ class Listener:
         self._reset_held = False  # RSET follows when silence shows that the refusal was one
         self._last_mode = _LOCKSTEP
         self._outgoing = Outgoing()
+        self._served = Served(trust.limits)
         self._suspect = False  # a fault ended it: its last replies may be anybody's
         self.replies_read = 0
         """Replies so far, for deadlines: each is due from when the one before it was read."""
@@ -116,6 +119,8 @@ class Listener:
     def eof(self) -> list[Event]:
         """Take note that the server closed the stream; then ask `unfinished`."""
         events = self._prove_last()  # the end of the stream is the most thorough silence
+        if self._between:
+            self._served.end("closed")
         self._end()
         return events
 
@@ -235,6 +240,7 @@ class Listener:
     def _then_mail(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
         transaction = slot.transaction
         assert transaction is not None
+        self._served.mail(reply)
         if reply.positive:
             if self._open.complete and self._known_marker is not None:
                 self._prove(events)
@@ -307,6 +313,8 @@ class Listener:
 
     def _server_closes(self, slot: Slot | None, reply: Reply, events: list[Event]) -> None:
         """421: it answers what is due, and nothing else will be answered."""
+        if self._between:
+            self._served.end("said so")
         if slot is not None:
             slot.answer(reply)
             if slot.stage is _FINAL:
@@ -372,6 +380,7 @@ class Listener:
         if self.closed:
             return
         self.state = _CLOSED
+        self._served.close()
         costly = self._open.appraise(
             sent=self._outgoing.sent,
             suspect=self._suspect,
@@ -386,10 +395,16 @@ class Listener:
     def _quit(self) -> None:
         self._outgoing.queue(commands.QUIT)
         self._expect(_QUIT, None)
+        self._served.close()
         self.state = _CLOSING
 
     def _expect(self, stage: Stage, transaction: Transaction | None, due: int = 1) -> None:
         self._fifo.append(Slot(stage, transaction, due, self._outgoing.queued))
+
+    @property
+    def _between(self) -> bool:
+        """Whether the server is between two transactions: none was begun to be answered."""
+        return self.state is _READY and (not self._fifo or self._fifo[0].stage in _BETWEEN)
 
     @property
     def _known_marker(self) -> str | None:

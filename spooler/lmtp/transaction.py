@@ -51,6 +51,8 @@ class Transaction(msgspec.Struct, kw_only=True, eq=False):
     accepted: list[int] = []
     mode: Mode = Mode.LOCKSTEP
     begun_at: int = 0
+    place: int = 0
+    """How many were begun before it on its session."""
     end_of_data_at: int | None = None
     end_of_data_end: int | None = None
 

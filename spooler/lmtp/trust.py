@@ -31,6 +31,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from spooler.lmtp.limits import Limits
 from spooler.reply import Reply, Stage
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Trust:
         "_some",
         "doubts",
         "last_doubt",
+        "limits",
         "marker",
         "mode",
         "rset",
@@ -86,6 +88,7 @@ class Trust:
         self.single_recipient = False  # it gave too few final replies: one recipient a transaction
         self.doubts = 0
         self.last_doubt = ""
+        self.limits = Limits()
         self.rset: Reply | None = None  # the last positive reply to RSET; learnt when it first comes
         self._probation = 1  # clean transactions that it takes, of each kind
         self._some = _none_yet()  # clean transactions with a recipient to whom it was delivered

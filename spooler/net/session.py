@@ -121,6 +121,11 @@ class Session:
         """How many transactions are begun and not finished."""
         return self._client.open
 
+    @property
+    def worn(self) -> bool:
+        """Whether the server allows no more transactions on it: `quit` it instead of keeping it."""
+        return self._client.worn
+
     def unfinished(self) -> list[Transaction]:
         """Return what was begun and not finished, in order, after the session was lost."""
         return self._client.unfinished()
@@ -128,7 +133,7 @@ class Session:
     def alive(self) -> bool:
         """Whether a connection that was idle can be used again: nothing may have arrived."""
         try:
-            return self._client.idle and self._transport.receive() is None
+            return self._client.idle and not self.worn and self._transport.receive() is None
         except OSError:
             return False
 

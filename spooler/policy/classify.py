@@ -5,7 +5,8 @@ The rules, in the order in which they are asked (RFC 2033 section 4.2, RFC 5321 
 1. A final reply in a proven slot decides: 2yz delivered, 4yz deferred, 5yz failed.
 2. Any byte of the end-of-data handed over and no proven final reply: uncertain, unless MAIL or RCPT is
    known to have been refused. It may be delivered. (By BDAT it goes out before the replies to either.)
-3. A refusal at MAIL, RCPT or DATA decides: 4yz deferred, 5yz failed.
+3. A refusal at MAIL, RCPT or DATA decides: 4yz deferred, 5yz failed. But where MAIL is refused because the
+   session has had its share (421, 4.4.5), nothing was said about the message: safe to repeat as in 4.
 4. Nothing said and nothing handed over: safe to repeat, once at once and on a fresh connection.
 
 A reply that only a desynchronised or unready server gives never fails a recipient: 503 (bad sequence)
@@ -37,7 +38,7 @@ class Then(Enum):
     NEXT_TRANSACTION = "next transaction"
     """Not an attempt: the transaction was full (RFC 5321 section 4.5.3.1.10)."""
     FRESH_CONNECTION = "fresh connection"
-    """Nothing was handed over: repeat at once, one time per claim, else settle."""
+    """Nothing was taken: repeat at once, one time per claim, else settle."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,7 +47,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Replies are None where none was read. `handed_over`: any byte of the end-of-data was given to the
     kernel. `envelope_provisional`, `final_provisional`: the replies in front of the content, or the final
     ones, could be another command's (the stream was never proven to be in step).
-    `crowded`: other recipients of the transaction were accepted. `fault` says how the session ended,
+    `crowded`: other recipients of the transaction were accepted. `place`: how many transactions the
+    session had begun before. `fault` says how the session ended,
     "" if it goes on, and `fault_stage` where.
     """
 
@@ -58,6 +60,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     envelope_provisional: bool = False
     final_provisional: bool = False
     crowded: bool = False
+    place: int = 0
     fault: str = ""
     fault_stage: Stage = Stage.CONNECT
 
@@ -82,7 +85,7 @@ def judge(seen: Seen) -> Verdict:
         return _uncertain(seen)
     if not seen.envelope_provisional:
         if seen.mail is not None and not seen.mail.positive:
-            return _of_refusal(Stage.MAIL, seen.mail)
+            return _of_mail(seen.mail, first=seen.place == 0)
         if seen.rcpt is not None and not seen.rcpt.positive:
             return _of_rcpt(seen.rcpt, crowded=seen.crowded)
         if seen.data is not None and not seen.data.go_ahead:
@@ -144,6 +147,13 @@ def _uncertain(seen: Seen) -> Verdict:
         text=f"{why}; end of data was sent, so it may be delivered already",
         uncertain=True,
     )
+
+
+def _of_mail(reply: Reply, *, first: bool) -> Verdict:
+    verdict = _of_refusal(Stage.MAIL, reply)
+    if reply.ends_session and not first:
+        return msgspec.structs.replace(verdict, then=Then.FRESH_CONNECTION)
+    return verdict
 
 
 def _of_rcpt(reply: Reply, *, crowded: bool) -> Verdict:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REFUSE = Reply(550, "5.1.1", ("no such user",))
 DEFER = Reply(451, "4.3.0", ("try later",))
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", ("too many recipients",))
+TOO_MANY_TRANSACTIONS = Reply(421, "4.3.2", ("too many transactions on this connection",))
 _REPLY = re.compile(r"([2-5][0-9]{2})(?: ([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: ([^\x00-\x1f\x7f]*))?")
 _DELAYED = (Stage.CONNECT, Stage.LHLO, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL)
 
@@ -64,7 +65,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     `times`: how often an address is deferred before it is let through, None for ever. `replies`: so many
     more or fewer final replies than due. `silent_for_nobody`: see `spooler.lmtp.server`. `delays` in
     seconds before each reply of a stage. The three maxima are of a transaction, a connection and the
-    sink, None without limit.
+    sink, None without limit. `too_many` is said to MAIL beyond `max_transactions`.
     """
 
     at_rcpt: tuple[Rule, ...] = ()
@@ -83,6 +84,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     silent_for_nobody: bool = False
     max_recipients: int | None = None
     max_transactions: int | None = None
+    too_many: Reply = TOO_MANY_TRANSACTIONS
     max_connections: int | None = None
 
     @property

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from spooler.sink.state import Sink
 
 _BLOCK = 65536  # bytes asked for in one read
-_TOO_MANY_TRANSACTIONS = Reply(421, "4.3.2", ("too many transactions on this connection",))
 _TOO_MANY_CONNECTIONS = Reply(421, "4.3.2", ("too many connections",))
 _TOO_BIG = Reply(552, "5.3.4", ("message is over the size limit",))
 _NOT_STORED = Reply(452, "4.3.1", ("cannot store the message",))
@@ -149,7 +148,7 @@ class Session:
     async def _mail(self, sender: str) -> None:
         limit = self._script.max_transactions
         if limit is not None and self._transactions >= limit:
-            self._say(_TOO_MANY_TRANSACTIONS)
+            self._say(self._script.too_many)
             return
         self._forget()
         self._sender = sender

@@ -93,6 +93,29 @@ def test_too_many_recipients_is_no_attempt(code: int, enhanced: str, *, crowded:
     assert judge(seen).then is then
 
 
+@pytest.mark.parametrize("handed_over", [False, True])
+@pytest.mark.parametrize(
+    ("code", "enhanced", "place", "then"),
+    [
+        (421, "", 7, Then.FRESH_CONNECTION),
+        (421, "4.3.2", 1, Then.FRESH_CONNECTION),
+        (452, "4.4.5", 10, Then.FRESH_CONNECTION),
+        (421, "4.3.2", 0, Then.SETTLE),
+        (452, "4.4.5", 0, Then.SETTLE),
+        (452, "4.3.1", 10, Then.SETTLE),
+        (452, "", 10, Then.SETTLE),
+        (554, "5.4.5", 10, Then.SETTLE),
+    ],
+)
+def test_a_session_that_had_its_share_is_no_attempt(
+    code: int, enhanced: str, place: int, then: Then, *, handed_over: bool
+) -> None:
+    """MAIL refused for the session's sake, behind others: the message goes out on a fresh one."""
+    verdict = judge(Seen(mail=reply(code, enhanced), place=place, handed_over=handed_over))
+    assert (verdict.then, verdict.uncertain, verdict.stage) == (then, False, Stage.MAIL)
+    assert verdict.outcome is (FAILED if code == 554 else DEFERRED)
+
+
 def test_lost_before_end_of_data_is_safe() -> None:
     """Nothing handed over: deferred, not uncertain, to be repeated at once on a fresh connection."""
     for rcpt, data in itertools.product([None, OK], [None, GO]):

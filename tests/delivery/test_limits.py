@@ -1,0 +1,72 @@
+"""Limits of sessions and transactions that a target shows only by refusing: learnt, and nobody's failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spooler.events import TransactionEnded
+from spooler.reply import Reply
+from tests.delivery.house import House, sink
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+CLOSING = Reply(421, "4.3.2", ("enough",))
+STALWART = Reply(452, "4.4.5", ("maximum number of messages per session exceeded",))
+
+
+@pytest.mark.parametrize("too_many", [CLOSING, STALWART])
+@pytest.mark.parametrize("without", ["", "CHUNKING", "PIPELINING", "ENHANCEDSTATUSCODES"])
+async def test_transactions_of_a_session(
+    house: House, autojump_clock: MockClock, too_many: Reply, without: str
+) -> None:
+    """Some deferrals until the limit is known, then none: every session is filled and quit."""
+    for i in range(120):
+        house.enqueue(f"r{i}@x")
+    offers = frozenset({without} if without else set())
+    async with sink(max_transactions=10, too_many=too_many, without=offers) as (running, inbox):
+        await house.drain(running, sessions=1)
+    people = [f"r{i}@x" for i in range(120)]
+    assert set(inbox.copies) == set(people)
+    # without a marker the last answer before the limit is not proven, as long as the limit is not known
+    uncertain = sum(e.uncertain for person in people for e in house.store.ledger_for(person, limit=9))
+    assert inbox.copies.total() <= 120 + (uncertain if without == "ENHANCEDSTATUSCODES" else 0) <= 122
+    outcomes = house.outcomes()
+    assert outcomes["delivered"] == 120
+    assert outcomes.get("deferrals", 0) <= 12
+    assert 12 <= running.counters.connections <= 16
+
+
+async def test_a_session_limit_is_no_attempt_of_a_message(house: House, autojump_clock: MockClock) -> None:
+    """One transaction at a time: what meets the limit goes out on the next session, as its first attempt."""
+    messages = [house.enqueue(f"r{i}@x") for i in range(30)]
+    async with sink(max_transactions=4) as (running, inbox):
+        await house.drain(running, sessions=1, mode="lockstep")
+    assert len(inbox.copies) == 30
+    assert house.outcomes() == {"delivered": 30}
+    assert [house.story(one)[0][1:] for one in messages] == [(1, "delivered", False)] * 30
+
+
+async def test_a_session_limit_of_none_at_all_is_an_attempt(house: House, autojump_clock: MockClock) -> None:
+    """A server that takes no message on any session is not asked again and again at once."""
+    house.enqueue("a@x")
+    async with sink(max_transactions=0) as (running, _):
+        await house.drain(running, until_empty=False)
+    assert house.outcomes() == {"deferred": 1, "deferrals": 1}
+    assert running.counters.connections == 1
+
+
+async def test_recipients_of_a_transaction(house: House, autojump_clock: MockClock) -> None:
+    """After the first refusal transactions have no more recipients than the target takes."""
+    for _ in range(6):
+        house.enqueue(*[f"r{i}@x" for i in range(30)])
+    async with sink(max_recipients=10) as (running, inbox):
+        await house.drain(running, sessions=1)
+    assert inbox.copies == {f"r{i}@x": 6 for i in range(30)}
+    assert house.outcomes() == {"delivered": 180}
+    sizes = [len(event.results) for event in house.events if isinstance(event, TransactionEnded)]
+    assert sizes == [10] * 18
+    # of the first message 20, and 20 or 10 each time that the limit is doubted
+    assert running.counters.deferred <= 20 + 3 * 20
