@@ -96,6 +96,13 @@ class WorkerState(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Risk(msgspec.Struct, frozen=True):
+    """Something about this machine that may cost mail; `what` and `mend` are for people."""
+
+    what: str
+    mend: str
+
+
 class ProcessEnded(msgspec.Struct, frozen=True):
     """A process of several ended unasked; another takes its place in `restart_in` seconds, or (None) none."""
 
@@ -115,5 +122,6 @@ Event = (
     | SpoolTrouble
     | WorkerState
     | ProcessEnded
+    | Risk
 )
 Observe = Callable[[Event], None]

@@ -33,6 +33,7 @@ COMMANDS = {
     "drain": ("spooler.cli.drain", "Deliver until nothing is due, then stop."),
     "queue": ("spooler.cli.queue", "Look at what is queued: list, show, stats."),
     "trace": ("spooler.cli.trace", "Tell what happened to an address or a message."),
+    "doctor": ("spooler.cli.doctor", "Look at everything that delivery needs; say what to mend."),
     "sink": ("spooler.cli.sink", "Run an LMTP server that takes mail for tests."),
 }
 

@@ -107,7 +107,7 @@ def load(spool: str | None, config: Path | None, target: str | None = None) -> S
     """
     settings = load_config(config) if config else Config()
     if target is not None:
-        settings = _aim(settings, target)
+        settings = aim(settings, target)
     url = spool or settings.spool
     if not url:
         raise UsageError(
@@ -139,7 +139,7 @@ def how_many(settings: Settings, asked: int | None) -> int:
     return max(1, min(count, max((route.sessions for route in settings.config.routes.values()), default=1)))
 
 
-def _aim(config: Config, target: str) -> Config:
+def aim(config: Config, target: str) -> Config:
     """Lead the route "default" to `target`."""
     known = config.routes.get(DEFAULT_ROUTE)
     route = msgspec.structs.replace(known, destinations=[target]) if known else Route(destinations=[target])

@@ -13,7 +13,7 @@ from spooler.cli.progress import SHOW_EVERY, Summary, Tally, bar
 from spooler.cli.signals import watch_signals
 from spooler.delivery.claimer import Until
 from spooler.errors import SpoolerError, TryAgainError
-from spooler.events import Event, WorkerState
+from spooler.events import Event, Risk, WorkerState
 from spooler.ops.logging import EventLog
 from spooler.spool.remote import spool_process
 from spooler.supervise import Report, Tether
@@ -33,6 +33,7 @@ T = TypeVar("T")
 def run_worker(settings: Settings, started: Started, *, log_level: str, tether: Tether | None = None) -> None:
     """Run a worker until a signal; raises TryAgainError if results could not be settled."""
     log = EventLog(level=log_level)
+    _warn(settings, log)
     tether = Tether.of_environment()
 
     async def main() -> bool:
@@ -62,6 +63,7 @@ def run_drain(
 ) -> int:
     """Drain; return how many recipients are left that nobody holds. With a keeper, tell it instead."""
     log = EventLog(level=log_level)
+    _warn(settings, log)
     tether = Tether.of_environment()
     tally = Tally()
     summary = Summary()
@@ -105,6 +107,16 @@ def run_drain(
     if not quiet:
         summary.show(report)
     return left
+
+
+def _warn(settings: Settings, log: EventLog) -> None:
+    """Tell of a risk that comes with this machine's SQLite, where the spool is a file of it."""
+    if settings.url.startswith("sqlite:"):
+        from spooler.spool.sqlite_race import warning  # loads SQLite, in vain where the spool is a server
+
+        found = warning(settings.url)
+        if found is not None:
+            log(Risk(*found))
 
 
 def _unsettled() -> TryAgainError:

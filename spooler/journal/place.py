@@ -79,7 +79,10 @@ def create(root: Path, *, spool: str, worker: int) -> Folder:
     path = root / spool / format_id(worker)
     making = path.with_suffix(".new")
     try:
-        making.mkdir(mode=0o700, parents=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        for above in (root, path.parent):  # `parents` would leave these open to others
+            above.mkdir(mode=0o700, exist_ok=True)
+        making.mkdir(mode=0o700)
         fd = _lock(making / _LOCK, new=True)
         assert fd is not None, "nobody looks for it under this name"
         making.rename(path)

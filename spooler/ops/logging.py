@@ -25,6 +25,7 @@ from spooler.events import (
     Doubt,
     Event,
     ProcessEnded,
+    Risk,
     RouteDown,
     RouteUp,
     SessionEnded,
@@ -118,6 +119,7 @@ class EventLog:
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
             ProcessEnded: self._process_ended,
+            Risk: self._risk,
         }
 
     def __call__(self, event: Event) -> None:
@@ -236,6 +238,9 @@ class EventLog:
         self._log.error(
             "process ended", pid=event.pid, why=show(event.why, TEXT_LIMIT), restart_in=event.restart_in
         )
+
+    def _risk(self, event: Risk) -> None:
+        self._log.warning("risk", what=event.what, mend=event.mend)
 
 
 def _may_be_cut(file: TextIO) -> bool:

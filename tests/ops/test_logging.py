@@ -13,6 +13,7 @@ import pytest
 from spooler.events import (
     Doubt,
     ProcessEnded,
+    Risk,
     RouteDown,
     RouteUp,
     SessionEnded,
@@ -121,6 +122,7 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
         (WorkerState(9, "fenced"), "worker", "warning"),
         (WorkerState(9, "rescued"), "worker", "warning"),
         (ProcessEnded(9, "killed", 0.5), "process ended", "error"),
+        (Risk("what", "mend"), "risk", "warning"),
     ],
 )
 def test_every_event_has_its_line(event: Event, line: str, level: str) -> None:
