@@ -4,7 +4,7 @@ Notes are read in the order in which they were written. A result settles what an
 in the end may have been delivered. The last frame may be torn: it was not written whole, so nothing that
 depended on it was done. But where the host has booted since, the end of the journal may have been lost with
 the power, intents too: then no recipient of that worker is known to be safe (`complete` is False), nor
-where a segment in the middle cannot be read.
+where anything in the middle cannot be read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spooler.journal.record import Intent, Results, head_of, notes_of
+from spooler.journal.record import Ending, Intent, Results, head_of, notes_of
 from spooler.result import RecipientResult
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ def read(folder: Folder, *, spool: str, boot: str) -> Found | None:
             return None
         complete = complete and head.boot == boot and head.number == (expected or head.number)
         expected = head.number + 1
-        notes, whole = notes_of(segment)
-        torn = not whole
+        notes, ending = notes_of(segment)
+        torn = ending is not Ending.WHOLE
+        complete = complete and ending is not Ending.ROTTEN
         for note in notes:
             if isinstance(note, Intent):
                 open_.update(dict.fromkeys((note.message_id, n) for n in note.n))

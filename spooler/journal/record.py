@@ -3,13 +3,15 @@
 A segment is a file of frames. Its first frame is the head; each other one holds the notes that were written
 together. A frame is written whole or not at all as far as its reader is concerned: the length and the
 CRC-32 of what follows come first, and where they do not fit, or the length is 0 (space that was reserved),
-the segment ends.
+the segment ends. What its writer's death cut off is the end of the last frame, so a frame behind one that
+does not fit tells that the file has rotted.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -54,6 +56,17 @@ class Results(msgspec.Struct, frozen=True, array_like=True, tag="results", gc=Fa
     results: Sequence[RecipientResult]
 
 
+class Ending(Enum):
+    """What is behind the last frame of a segment that can be read."""
+
+    WHOLE = "whole"
+    """Nothing."""
+    TORN = "torn"
+    """A part of one frame: it was not written whole, so nothing that depended on it was done."""
+    ROTTEN = "rotten"
+    """More than that: notes are lost."""
+
+
 Note: TypeAlias = Intent | Void | Results
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -78,27 +91,44 @@ def head_of(segment: bytes) -> Head | None:
     return None
 
 
-def notes_of(segment: bytes) -> tuple[list[Note], bool]:
-    """Read the notes behind the head; return them, and whether they end where nothing was written."""
+def notes_of(segment: bytes) -> tuple[list[Note], Ending]:
+    """Read the notes behind the head; return them, and what is behind the last that can be read."""
     notes: list[Note] = []
     end = 0
     for number, body in enumerate(_bodies(segment)):
         try:
             notes += _NOTES.decode(body) if number else ()
         except msgspec.MsgspecError:
-            return notes, False
+            return notes, Ending.ROTTEN  # it was written whole, so it says something
         end += PREFIX + len(body)
-    return notes, not segment[end:].strip(b"\0")
+    if not segment[end:].strip(b"\0"):
+        return notes, Ending.WHOLE
+    return notes, Ending.ROTTEN if _any_frame(segment, end + 1) else Ending.TORN
 
 
 def _bodies(segment: bytes) -> Iterator[bytes]:
     at = 0
-    while at + PREFIX <= len(segment):
-        length = int.from_bytes(segment[at : at + 4], "big")
-        body = segment[at + PREFIX : at + PREFIX + length]
-        if not 0 < length <= LONGEST or len(body) < length:
-            return
-        if zlib.crc32(body) != int.from_bytes(segment[at + 4 : at + PREFIX], "big"):
-            return
+    while (body := _body_at(segment, at)) is not None:
         yield body
-        at += PREFIX + length
+        at += PREFIX + len(body)
+
+
+def _body_at(segment: bytes, at: int) -> bytes | None:
+    """Return the content of the frame that begins here; None if that is none."""
+    length = int.from_bytes(segment[at : at + 4], "big")
+    if not 0 < length <= min(LONGEST, len(segment) - at - PREFIX):
+        return None
+    body = segment[at + PREFIX : at + PREFIX + length]
+    return body if zlib.crc32(body) == int.from_bytes(segment[at + 4 : at + PREFIX], "big") else None
+
+
+def _any_frame(segment: bytes, start: int) -> bool:
+    """Whether a frame begins at any octet from `start` on."""
+    # no frame is as long as 16 MiB but by a bug: its length begins with a zero
+    at = segment.find(b"\0", start)
+    last = len(segment.rstrip(b"\0"))
+    while 0 <= at < last:
+        if _body_at(segment, at) is not None:
+            return True
+        at = segment.find(b"\0", at + 1)
+    return False

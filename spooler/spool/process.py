@@ -101,10 +101,14 @@ def _named(method: str) -> tuple[str, ...]:
 
 
 def _read(reader: BinaryIO) -> bytes:
-    head = reader.read(LENGTH)
-    if len(head) < LENGTH:
+    """Read a request; b"" at the end, which for a worker that was killed with answers unread is a reset."""
+    try:
+        head = reader.read(LENGTH)
+        if len(head) < LENGTH:
+            return b""
+        return reader.read(int.from_bytes(head, "big"))
+    except ConnectionResetError:
         return b""
-    return reader.read(int.from_bytes(head, "big"))
 
 
 if __name__ == "__main__":

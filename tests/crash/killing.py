@@ -1,7 +1,6 @@
 """A worker that is killed again and again under load, and what became of every recipient.
 
-The oracle shares no code with the product: it counts what the target's record says it took, and reads the
-spool's tables with the databases' own drivers. The target is `spooler sink`, in a process that is not killed.
+See `tests.crash.oracle` for who judges. The target is `spooler sink`, in a process that is not killed.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psycopg
-
+from tests.crash.oracle import read_ledger
 from tests.servers.own_sink import own_sink
 from tests.supervise.command import put, running
 
@@ -28,16 +25,6 @@ _ENOUGH = 600.0  # seconds that the last worker may take for what is left
 _LIFE = (0.05, 0.6)  # seconds from a worker's first delivery to its death
 _SOME = 4000  # messages that are there for each life: more than it can deliver
 _STOPPED = 0.3  # seconds that a worker stands still when it is not killed
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What the spool says in the end."""
-
-    delivered: Counter[str] = field(default_factory=Counter)
-    uncertain: Counter[str] = field(default_factory=Counter)
-    other: Counter[str] = field(default_factory=Counter)
-    queued: int = 0
 
 
 @dataclass(slots=True)
@@ -103,28 +90,3 @@ def _live_and_die(log: Path, config: Path, rng: random.Random) -> None:
             (victim,) = worker.children()  # the spool process: its worker cannot settle any more
         os.kill(victim, signal.SIGKILL)
         worker.process.wait(60)
-
-
-def read_ledger(url: str) -> Ledger:
-    """Read what the spool says of each address."""
-    sql = "SELECT address, outcome, uncertain, count(*) FROM attempt WHERE NOT late GROUP BY 1, 2, 3"
-    left = "SELECT count(*) FROM recipient"
-    if url.startswith("sqlite"):
-        database = sqlite3.connect(url.partition("///")[2])
-        rows, (queued,) = database.execute(sql).fetchall(), database.execute(left).fetchone()
-        database.close()
-    else:
-        with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
-            rows = connection.execute(sql).fetchall()
-            found = connection.execute(left).fetchone()
-            assert found is not None
-            (queued,) = found
-    ledger = Ledger(queued=queued)
-    for address, outcome, uncertain, count in rows:
-        if uncertain:
-            ledger.uncertain[address] += count
-        elif outcome == "delivered":
-            ledger.delivered[address] += count
-        elif outcome != "deferred":
-            ledger.other[address] += count
-    return ledger

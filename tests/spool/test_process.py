@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import select
 import signal
 from typing import TYPE_CHECKING, get_args
 
@@ -15,6 +16,7 @@ from spooler.delivery.ports import SpoolPort
 from spooler.errors import NoInputError, SpoolerError, UnavailableError, UsageError
 from spooler.spool import wire
 from spooler.spool.remote import RemoteSpool, spool_process
+from spooler.spool.starting import start
 from spooler.spool.store import Store
 from tests.spool.making import DUE, NOW, message, results
 
@@ -114,3 +116,14 @@ async def test_signals_that_stop_workers_do_not_stop_it(sqlite_url: str) -> None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(spool.pid, number)
         assert await spool.left() == 0
+
+
+def test_a_worker_that_is_killed_with_answers_unread(
+    sqlite_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The stream then ends in a reset: the process closes the spool all the same, and says nothing."""
+    process, stream = start(sqlite_url)
+    with stream:
+        assert select.select([stream], [], [], 20)[0]  # its first answer is there, and stays unread
+    assert process.wait(20) == 0
+    assert capfd.readouterr().err == ""
