@@ -94,7 +94,7 @@ class Run:
         elif client.next_stage is not None and not octets and not model.output:
             self._react(client, client.deadline_passed())
             return False
-        return not client.closed and not (client.idle and not self._todo)
+        return not client.closed and not (client.idle and (client.worn or not self._todo))
 
     def _speak(self, client: Client) -> None:
         """Give what is due and begin what may begin."""
