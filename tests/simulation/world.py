@@ -76,7 +76,7 @@ class World:
         self.place = SqlitePlace(path)
         self.ids = IdMaker()
         self.ids._tag = chance.rng.getrandbits(12)
-        self._patient = chance.may(0.06)
+        self._patient = chance.may(0.08)
         """Whether workers live long enough to take others for dead whose journals they cannot read."""
         hosts = 2 if self._patient else chance.pick((1, 1, 2))
         self.hosts = [Host(folder / f"host{i}") for i in range(hosts)]
