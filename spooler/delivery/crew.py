@@ -108,6 +108,9 @@ class Crew:
         finally:
             self._busy -= 1
             self._leaving -= place.given_up
+            if not self._busy and lane.ready:
+                # one gave its place up to another, and that one got no connection: somebody must stay
+                lane.arrived.set()
             lane.nudge()
 
     def _keeps(self, place: _Place) -> bool:

@@ -293,7 +293,7 @@ class Dialogue:
                 self._answered("final", code, [address])
         if bye or lost:
             raise HangUp(reset=lost and chance.may(0.5))
-        if self._speech.pending and chance.strikes("more replies"):
+        if len(replies) == len(self._accepted) and self._speech.pending and chance.strikes("more replies"):
             self._speech.glued = True
             for _ in range(chance.rng.randint(1, 3)):
                 self._speech.put_raw(

@@ -76,11 +76,11 @@ class World:
         self.place = SqlitePlace(path)
         self.ids = IdMaker()
         self.ids._tag = chance.rng.getrandbits(12)
-        self._patient = chance.may(0.06)
+        self._patient = chance.may(0.2)
         """Whether workers live long enough to take others for dead whose journals they cannot read."""
         hosts = 2 if self._patient else chance.pick((1, 1, 2))
         self.hosts = [Host(folder / f"host{i}") for i in range(hosts)]
-        self.poll = chance.pick((5.0, 10.0))
+        self.poll = 10.0 if self._patient else chance.pick((1.0, 5.0))
         self.spool_pause = chance.pick((0.0005, 0.01, 0.3))
         self.sites: dict[str, Site] = {}
         self.oracle = Oracle(path)
@@ -152,7 +152,7 @@ class World:
             life = Life(self, chance.pick(self.hosts), number=self.count())
             until = None if self._patient else chance.pick((None, Until(empty=False), Until(empty=False)))
             killed_after = 10 ** chance.between(-2, 2.5) if chance.may(0.4) else None
-            stop_after = 10 ** (chance.between(2.8, 3.2) if self._patient else chance.between(0, 2.5))
+            stop_after = 10 ** (chance.between(2.9, 3.1) if self._patient else chance.between(0, 2.5))
             self._lives.add(life)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop, life, stop_after)
@@ -194,15 +194,15 @@ class World:
     async def _outages(self) -> None:
         """The database is gone for some, or for all."""
         chance = self.chance
-        while chance.may(0.7 if self._patient else 0.3):
-            await trio.sleep(10 ** chance.between(0, 2))
-            everybody = chance.may(0.3)
+        while chance.may(0.9 if self._patient else 0.3):
+            await trio.sleep(10 ** chance.between(0, 1.5))
             cut = sorted(self._lives, key=str)
-            if not everybody:
+            if chance.may(0.85):
                 cut = cut[:1]
             for life in cut:
                 life.cut_off = True
-            await trio.sleep(chance.between(360, 700) if self._patient else 10 ** chance.between(0, 2.5))
+            # in the long run others take its recipients over, and it learns of that only when it is back
+            await trio.sleep(chance.between(450, 900) if self._patient else 10 ** chance.between(0, 2.5))
             for life in cut:
                 life.cut_off = False
 
