@@ -18,6 +18,7 @@ from spooler.address import show
 from spooler.destination import Destination, is_local, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, NoInputError, SpoolerError, UsageError
+from spooler.result import HOLD_UNCERTAIN, Doubtful
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,12 +88,20 @@ class Route(Section, frozen=True):
     """Most recipients in a transaction."""
     idle: Duration = Duration(30)
     """How long an unused connection is kept for reuse; servers hang up after some minutes."""
+    uncertain: Literal["retry", "hold"] = "retry"
+    """After an attempt that may have delivered: try again after the hold-off, or hold for a person."""
+    hold_off: Duration = Duration(60)
+    """The least delay before an uncertain recipient is tried again."""
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
 
     def parsed(self) -> tuple[Destination, ...]:
         """Return the destinations, in order."""
         return tuple(parse_destination(text) for text in self.destinations)
+
+    def doubtful(self, now: int) -> Doubtful:
+        """Return what is done with a recipient that was found to be uncertain `now` (µs UTC)."""
+        return Doubtful(now + self.hold_off.us, HOLD_UNCERTAIN if self.uncertain == "hold" else "")
 
 
 class Worker(Section, frozen=True):
@@ -108,8 +117,6 @@ class Worker(Section, frozen=True):
     """Folder of the workers' journals; default: beside an SQLite spool, else below the state directory."""
     journal_sync: Duration = Duration(0.01)
     """How long a note in the journal may wait for its fsync; 0: no fsync, a power cut is not covered."""
-    hold_off: Duration = Duration(60)
-    """How long what a dead worker may have delivered is left alone before it is tried again."""
     retention: Duration = Duration(30 * 86400)
     """How long the ledger is kept."""
 

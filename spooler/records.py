@@ -29,6 +29,8 @@ class State(StrEnum):
     EXPIRED = "expired"
     DEFERRALS = "deferrals"
     """Attempts that ended in a deferral."""
+    UNCERTAIN = "uncertain"
+    """Of these, attempts that may have delivered."""
     LATE = "late"
     """Results that came without right to their recipient, kept in the ledger only."""
 

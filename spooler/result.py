@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from spooler.reply import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Outcome(StrEnum):
@@ -18,6 +22,23 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
 
 
+HOLD_UNCERTAIN = "the last attempt is uncertain"
+
+
+class Doubtful(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What is done with a recipient after an uncertain attempt.
+
+    It is not tried before `due` (µs UTC) or, if `hold` says why, not until a person releases it.
+    """
+
+    due: int
+    hold: str = ""
+
+
+NO_ROUTES: Mapping[str, Doubtful] = {}
+"""Nothing is said of any route."""
+
+
 class RecipientResult(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One recipient, one attempt, one outcome.
 
@@ -25,7 +46,8 @@ class RecipientResult(msgspec.Struct, frozen=True, kw_only=True, gc=False, array
     be tried again (both µs UTC). `uncertain` goes with DEFERRED: end of data may have been handed
     over and no final reply was recorded, so the mail may be delivered already. `code` is 0 and
     `enhanced` "" where the server said nothing; `text` is then ours. `waited` is the time from being
-    due to the start of the transaction and `took` the transaction's, both in µs.
+    due to the start of the transaction and `took` the transaction's, both in µs. `hold`, with
+    DEFERRED: why it is not to be tried again before a person releases it, "" if it is.
     """
 
     message_id: int
@@ -44,3 +66,4 @@ class RecipientResult(msgspec.Struct, frozen=True, kw_only=True, gc=False, array
     due: int = 0
     waited: int = 0
     took: int = 0
+    hold: str = ""

@@ -109,7 +109,7 @@ class WorkerRun:
         )
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
-        recovery = Recovery(ground, root=self._journals, boot=boot, hold_off=self._config.worker.hold_off.us)
+        recovery = Recovery(ground, root=self._journals, boot=boot, routes=self._config.routes)
         heartbeat = Heartbeat(ground, recovery, lost=self.stop, clock=self._uptime)
         await heartbeat.observe_others()
         pool = Pool(self._dial)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LIMIT = 50
 MOST = 1_000_000  # rows at once
-_COUNTED = (*GAUGES, State.DELIVERED, State.FAILED, State.EXPIRED)
+_COUNTED = (*GAUGES, State.DELIVERED, State.FAILED, State.EXPIRED, State.UNCERTAIN)
 
 
 @click.group("queue")

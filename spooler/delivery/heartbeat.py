@@ -14,13 +14,11 @@ import os
 import secrets
 import socket
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from spooler.delivery.settler import insist
 from spooler.errors import SpoolerError
 from spooler.events import SpoolTrouble, WorkerState
 
@@ -138,18 +136,7 @@ class Heartbeat:
         self._seen = present
         for worker, (_, since) in list(present.items()):
             if worker in gone or self._credit - since >= DEAD + GRACE:
-                now = ground.clock()
-                taken = await insist(
-                    ground,
-                    "taking over a dead worker's recipients",
-                    partial(
-                        ground.spool.rescue,
-                        worker,
-                        now=now,
-                        due=now + self._recovery.hold_off,
-                        uncertain=True,
-                    ),
-                )
+                taken = await self._recovery.take_over(worker)
                 del self._seen[worker]
                 ground.observe(
                     WorkerState(worker=worker, state="rescued", detail=f"{taken} recipients taken over")

@@ -15,7 +15,7 @@ from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.policy import backoff
 from spooler.policy.classify import Seen, Then, Verdict, judge
 from spooler.reply import Stage
-from spooler.result import Outcome, RecipientResult
+from spooler.result import Doubtful, Outcome, RecipientResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 _NEXT_TRANSACTION, _FRESH_CONNECTION = Then.NEXT_TRANSACTION, Then.FRESH_CONNECTION
 _DEFERRED = Outcome.DEFERRED
+_CERTAIN = Doubtful(0)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -159,6 +160,7 @@ def results_of(
     took = max(0, now - started)
     outcome, stage, code, enhanced = verdict.outcome, verdict.stage, verdict.code, verdict.enhanced
     text, uncertain = verdict.text, verdict.uncertain
+    doubtful = around.route.doubtful(now) if uncertain else _CERTAIN
     return [
         RecipientResult(
             message_id=message_id,
@@ -174,15 +176,16 @@ def results_of(
             text=text,
             destination=destination,
             uncertain=uncertain,
-            due=_due_again(recipient, claim, around) if outcome is _DEFERRED else 0,
+            due=_due_again(recipient, claim, around, doubtful.due) if outcome is _DEFERRED else 0,
             waited=max(0, started - recipient.due),
             took=took,
+            hold=doubtful.hold,
         )
         for recipient in recipients
     ]
 
 
-def _due_again(recipient: ClaimedRecipient, claim: Claim, around: Circumstances) -> int:
+def _due_again(recipient: ClaimedRecipient, claim: Claim, around: Circumstances, earliest: int) -> int:
     retry = around.route.retry
     pause = backoff.delay(
         message_id=claim.message_id,
@@ -191,4 +194,4 @@ def _due_again(recipient: ClaimedRecipient, claim: Claim, around: Circumstances)
         maximum=retry.maximum.us,
     )
     # never later than its expiry, so that it ends on time
-    return max(around.now, min(around.now + pause, claim.expires))
+    return max(around.now, min(max(around.now + pause, earliest), claim.expires))

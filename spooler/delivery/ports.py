@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from spooler.claim import Claim, Want
     from spooler.events import Observe
     from spooler.journal.writer import Journal
     from spooler.records import SettleReport, WorkerRow
-    from spooler.result import RecipientResult
+    from spooler.result import Doubtful, RecipientResult
 
 
 class SpoolPort(Protocol):
@@ -29,8 +29,18 @@ class SpoolPort(Protocol):
     async def beat(self, worker: int, *, now: int) -> bool: ...
     async def workers(self) -> list[WorkerRow]: ...
     async def unregister(self, worker: int, *, now: int) -> None: ...
-    async def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int: ...
-    async def doubt(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int, due: int) -> int: ...
+    async def rescue(
+        self, worker: int, *, now: int, due: int, uncertain: bool, doubtful: Mapping[str, Doubtful] = ...
+    ) -> int: ...
+    async def doubt(
+        self,
+        worker: int,
+        keys: Sequence[tuple[int, int]],
+        *,
+        now: int,
+        due: int,
+        doubtful: Mapping[str, Doubtful] = ...,
+    ) -> int: ...
     async def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]: ...
     async def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]: ...
     async def chunk(self, content: int, sequence: int) -> bytes | None: ...

@@ -1,38 +1,52 @@
 """What dead workers left: their journals are read, what they say is settled, the rest is given back.
 
 A journal whose lock can be had belongs to nobody any more. Its results settle as if they had come a moment
-ago; what has an intent and no result may have been delivered, so it is uncertain and waits a while; anything
-else that the worker held was not handed over, and is due at once. Only then is the worker gone, and its
-journal with it. Dying in the middle of this is harmless: whoever comes next does it again.
+ago; what has an intent and no result may have been delivered, so it is uncertain and waits a while, or is
+held, as its route says; anything else that the worker held was not handed over, and is due at once. Only then
+is the worker gone, and its journal with it. Dying in the middle of this is harmless: whoever comes next does
+it again.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from spooler.config import Route
 from spooler.delivery.settler import BATCH, insist
 from spooler.events import WorkerState
 from spooler.journal.place import orphans
 from spooler.journal.reader import read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from spooler.delivery.ports import Ground
     from spooler.journal.place import Folder
     from spooler.journal.reader import Found
+    from spooler.result import Doubtful
+
+_STRANGER = Route(destinations=[])
+
+
+class _Doubt(TypedDict):
+    """Arguments of `SpoolPort.doubt` and `SpoolPort.rescue`."""
+
+    due: int
+    doubtful: dict[str, Doubtful]
 
 
 class Recovery:
     """Finds journals that nobody holds any more; one per worker.
 
-    `hold_off`, in µs: so long is left alone what may have been delivered.
+    `routes` say what is done with what may have been delivered; a route that is not among them is taken
+    for one with nothing but defaults.
     """
 
-    def __init__(self, ground: Ground, *, root: Path, boot: str, hold_off: int) -> None:
+    def __init__(self, ground: Ground, *, root: Path, boot: str, routes: Mapping[str, Route]) -> None:
         self._ground = ground
-        self.hold_off = hold_off
+        self._routes = routes
         self._root = root
         self._boot = boot
         self._strange: set[int] = set()
@@ -78,20 +92,33 @@ class Recovery:
             taken = await insist(
                 ground,
                 "taking over what may have been delivered",
-                partial(ground.spool.doubt, worker, found.uncertain, now=now, due=now + self.hold_off),
+                partial(ground.spool.doubt, worker, found.uncertain, now=now, **self.doubtful(now)),
             )
+        if not found.complete:
+            return await self.take_over(worker), 0
         rest = await insist(
             ground,
             "giving back a dead worker's recipients",
-            partial(
-                ground.spool.rescue,
-                worker,
-                now=now,
-                due=now if found.complete else now + self.hold_off,
-                uncertain=not found.complete,
-            ),
+            partial(ground.spool.rescue, worker, now=now, due=now, uncertain=False),
         )
-        return (taken, rest) if found.complete else (rest, 0)
+        return taken, rest
+
+    async def take_over(self, worker: int) -> int:
+        """Take all that a dead worker held, as uncertain; return how many recipients."""
+        ground = self._ground
+        now = ground.clock()
+        return await insist(
+            ground,
+            "taking over a dead worker's recipients",
+            partial(ground.spool.rescue, worker, now=now, uncertain=True, **self.doubtful(now)),
+        )
+
+    def doubtful(self, now: int) -> _Doubt:
+        """Return what is done with uncertain recipients: on routes that are not ours, and on each that is."""
+        return {
+            "due": _STRANGER.doubtful(now).due,
+            "doubtful": {name: route.doubtful(now) for name, route in self._routes.items()},
+        }
 
     def _leave(self, worker: int, why: str) -> bool:
         if worker not in self._strange:

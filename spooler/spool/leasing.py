@@ -19,12 +19,13 @@ from spooler.claim import Claim, Want
 from spooler.envelope import Priority
 from spooler.errors import TryAgainError
 from spooler.records import State, WorkerRow
+from spooler.result import Doubtful
 from spooler.spool import sql
 from spooler.spool.statements import leasing as st
 from spooler.spool.tallies import Deltas, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -146,7 +147,16 @@ class Leases:
                 self.release(worker, keys, due=0)
         self._remove(worker)
 
-    def rescue(self, worker: int, *, now: int, due: int, uncertain: bool, text: str) -> int:
+    def rescue(
+        self,
+        worker: int,
+        *,
+        now: int,
+        due: int,
+        uncertain: bool,
+        doubtful: Mapping[str, Doubtful],
+        text: str,
+    ) -> int:
         """Take a dead worker's recipients from it; returns how many there were."""
         # first nothing more can be claimed for it, then what it holds is looked for
         fenced = self._db.write(lambda conn: sql.change(conn, st.FENCE, worker=worker, now=now))
@@ -156,26 +166,63 @@ class Leases:
         last = (0, -1)
         while keys := self._next_leased(worker, last):
             last = keys[-1]
-            rescued += self._take_from(worker, keys, now=now, due=due, uncertain=uncertain, text=text)
+            if uncertain:
+                rescued += self._take_doubtful(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
+            else:
+                rescued += self._db.write(partial(_take_safe, worker=worker, keys=keys, due=due))
         self._remove(worker)
         return rescued
 
-    def doubt(self, worker: int, keys: Sequence[Key], *, now: int, due: int, text: str) -> int:
+    def doubt(
+        self,
+        worker: int,
+        keys: Sequence[Key],
+        *,
+        now: int,
+        due: int,
+        doubtful: Mapping[str, Doubtful],
+        text: str,
+    ) -> int:
         """Take recipients from a dead worker that may have been delivered; returns how many it still held."""
         return sum(
-            self._take_from(worker, page, now=now, due=due, uncertain=True, text=text)
+            self._take_doubtful(worker, page, now=now, due=due, doubtful=doubtful, text=text)
             for page in sql.pages(st.RECORD_UNCERTAIN, list(dict.fromkeys(keys)))
         )
 
-    def _take_from(
-        self, worker: int, keys: Sequence[Key], *, now: int, due: int, uncertain: bool, text: str
+    def _take_doubtful(
+        self,
+        worker: int,
+        keys: Sequence[Key],
+        *,
+        now: int,
+        due: int,
+        doubtful: Mapping[str, Doubtful],
+        text: str,
     ) -> int:
         run = self._runs.take(len(keys), now=now)
+        otherwise = Doubtful(due)
 
         def work(conn: Connection) -> int:
-            return _rescue(
-                conn, worker=worker, keys=keys, now=now, due=due, uncertain=uncertain, text=text, run=run
-            )
+            deltas = Deltas()
+            routes: dict[str, Doubtful] = {}
+            total = 0
+            for route, state, count in sql.run(conn, st.LEASED_STATES, keys, worker=worker).all():
+                routes[route] = doubtful.get(route, otherwise)
+                # an uncertain attempt is an attempt
+                held = state == State.HELD.value or routes[route].hold
+                deltas.move(
+                    route, State.ACTIVE.value, State.HELD.value if held else State.DEFERRED.value, count
+                )
+                deltas[route, State.DEFERRALS.value] += count
+                deltas[route, State.UNCERTAIN.value] += count
+                total += count
+            if total:
+                sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)
+                for route, then in routes.items():
+                    facts = {"route": route, "due": then.due, "hold": then.hold, "text": text}
+                    sql.run(conn, st.RESCUE_UNCERTAIN, keys, worker=worker, **facts)
+                deltas.apply(conn, slot())
+            return total
 
         return self._db.write(work)
 
@@ -305,31 +352,5 @@ def _unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callabl
     return total
 
 
-def _rescue(
-    conn: Connection,
-    *,
-    worker: int,
-    keys: Sequence[Key],
-    now: int,
-    due: int,
-    uncertain: bool,
-    text: str,
-    run: int,
-) -> int:
-    if not uncertain:
-        return _unlease(
-            conn, worker, keys, partial(sql.run, conn, st.RESCUE_SAFE, keys, worker=worker, due=due)
-        )
-    deltas = Deltas()
-    total = 0
-    for route, state, count in sql.run(conn, st.LEASED_STATES, keys, worker=worker).all():
-        # an uncertain attempt is an attempt
-        held = state == State.HELD.value
-        deltas.move(route, State.ACTIVE.value, state if held else State.DEFERRED.value, count)
-        deltas[route, State.DEFERRALS.value] += count
-        total += count
-    if total:
-        sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)
-        sql.run(conn, st.RESCUE_UNCERTAIN, keys, worker=worker, due=due, text=text)
-        deltas.apply(conn, slot())
-    return total
+def _take_safe(conn: Connection, *, worker: int, keys: Sequence[Key], due: int) -> int:
+    return _unlease(conn, worker, keys, partial(sql.run, conn, st.RESCUE_SAFE, keys, worker=worker, due=due))

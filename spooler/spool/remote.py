@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from spooler.errors import UnavailableError
+from spooler.result import NO_ROUTES
 from spooler.spool import wire
 from spooler.spool.starting import LENGTH, Started, start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from spooler.claim import Claim, Want
     from spooler.records import SettleReport, WorkerRow
-    from spooler.result import RecipientResult
+    from spooler.result import Doubtful, RecipientResult
 
 BLOCK = 1 << 18  # bytes asked for in one read
 
@@ -50,11 +51,27 @@ class RemoteSpool:
     async def unregister(self, worker: int, *, now: int) -> None:
         await self._call("unregister", worker, now)
 
-    async def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int:
-        return int(await self._call("rescue", worker, now, due, uncertain))
+    async def rescue(
+        self,
+        worker: int,
+        *,
+        now: int,
+        due: int,
+        uncertain: bool,
+        doubtful: Mapping[str, Doubtful] = NO_ROUTES,
+    ) -> int:
+        return int(await self._call("rescue", worker, now, due, uncertain, doubtful))
 
-    async def doubt(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int, due: int) -> int:
-        return int(await self._call("doubt", worker, keys, now, due))
+    async def doubt(
+        self,
+        worker: int,
+        keys: Sequence[tuple[int, int]],
+        *,
+        now: int,
+        due: int,
+        doubtful: Mapping[str, Doubtful] = NO_ROUTES,
+    ) -> int:
+        return int(await self._call("doubt", worker, keys, now, due, doubtful))
 
     async def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:
         claims: list[Claim] = await self._call("claim", worker, wants, now)

@@ -117,13 +117,13 @@ def _settle_all(conn: Connection, by: _By, results: Sequence[RecipientResult], d
     ending: list[RecipientResult] = []
     deferred: list[RecipientResult] = []
     telling: list[Key] = []
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str, bool, bool]] = Counter()
     sqlite = conn.dialect.name == "sqlite"
     end = _end_on_sqlite if sqlite else _end_on_postgres
     for stretch in _stretches(results):
         first = stretch[0]
         outcome = first.outcome
-        counts[first.route, outcome._value_] += len(stretch)
+        counts[first.route, outcome._value_, first.hold != "", first.uncertain] += len(stretch)
         if outcome is Outcome.DEFERRED:
             deferred += stretch
             continue
@@ -146,8 +146,8 @@ def _settle_all(conn: Connection, by: _By, results: Sequence[RecipientResult], d
         _expect(sql.change(conn, st.DEFER, rows, worker=by.worker), len(rows))
     if ending or deferred:
         sql.run(conn, st.RECORD, [_row(r, late=0) for r in ending + deferred], worker=by.worker, run=by.run)
-    for (route, outcome_value), count in counts.items():
-        _count(deltas, route, outcome_value, State.ACTIVE.value, held=False, count=count)
+    for (route, outcome_value, held, uncertain), count in counts.items():
+        _count(deltas, route, outcome_value, State.ACTIVE.value, held=held, uncertain=uncertain, count=count)
     return Settled(SettleReport(len(results), 0), len(results))
 
 
@@ -173,6 +173,7 @@ def _stretches(results: Sequence[RecipientResult]) -> list[Sequence[RecipientRes
             and r.enhanced == p.enhanced
             and r.due == p.due
             and r.uncertain is p.uncertain
+            and r.hold == p.hold
         ):
             stretches.append(results[start:i])
             start = i
@@ -222,7 +223,10 @@ def _settle_each(conn: Connection, by: _By, results: Sequence[RecipientResult], 
             continue
         leases += held.lease == by.worker
         ledger.append(_row(r, late=0))
-        _count(deltas, held.route, r.outcome._value_, held.state, held=held.hold is not None)
+        stays_held = held.hold is not None or r.hold != ""
+        _count(
+            deltas, held.route, r.outcome._value_, held.state, held=stays_held, uncertain=r.uncertain, count=1
+        )
         if r.outcome is Outcome.DEFERRED:
             (deferred if held.hold is None else deferred_held).append(r)
             continue
@@ -246,10 +250,14 @@ def _expect(rows: int, expected: int) -> None:
         raise RepeatTransaction
 
 
-def _count(deltas: Deltas, route: str, outcome: str, state: str, *, held: bool, count: int = 1) -> None:
+def _count(
+    deltas: Deltas, route: str, outcome: str, state: str, *, held: bool, uncertain: bool, count: int
+) -> None:
     if outcome == Outcome.DEFERRED.value:
         deltas.move(route, state, State.HELD.value if held else State.DEFERRED.value, count)
         deltas[route, State.DEFERRALS.value] += count
+        if uncertain:
+            deltas[route, State.UNCERTAIN.value] += count
     else:
         deltas.move(route, state, outcome, count)
 
@@ -265,6 +273,7 @@ def _deferral(r: RecipientResult) -> tuple[object, ...]:
         r.code,
         r.enhanced,
         r.text,
+        r.hold,
     )
 
 

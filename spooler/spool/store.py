@@ -18,7 +18,7 @@ from spooler.records import (
     TallyRow,
     WorkerRow,
 )
-from spooler.result import Outcome
+from spooler.result import NO_ROUTES, Outcome
 from spooler.spool import contents, intake, looking, settling, wake
 from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
@@ -28,11 +28,11 @@ from spooler.spool.runs import Runs
 from spooler.spool.standing import check_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from spooler.claim import Claim, Want
     from spooler.envelope import Enqueued, ImportIdentity, NewMessage
-    from spooler.result import RecipientResult
+    from spooler.result import Doubtful, RecipientResult
 
 
 class Store:
@@ -112,21 +112,40 @@ class Store:
         """Remove a worker that is done; anything it still holds is released."""
         self._leases.unregister(worker, now=now)
 
-    def rescue(self, worker: int, *, now: int, due: int, uncertain: bool) -> int:
+    def rescue(
+        self,
+        worker: int,
+        *,
+        now: int,
+        due: int,
+        uncertain: bool,
+        doubtful: Mapping[str, Doubtful] = NO_ROUTES,
+    ) -> int:
         """Take a dead worker's recipients from it, and make them due; returns how many.
 
-        `uncertain`: any of them may have been delivered already; each gets a ledger row that says so.
+        `uncertain`: any of them may have been delivered already; each gets a ledger row that says so, and is
+        then due, or held, as `doubtful` says for its route, or due at `due` where it says nothing.
         """
         text = f"worker {format_id(worker)} stopped before it recorded a result"
-        rescued = self._leases.rescue(worker, now=now, due=due, uncertain=uncertain, text=text)
+        rescued = self._leases.rescue(
+            worker, now=now, due=due, uncertain=uncertain, doubtful=doubtful, text=text
+        )
         if rescued:
             wake.announce(self._db, self.uuid)
         return rescued
 
-    def doubt(self, worker: int, keys: Sequence[tuple[int, int]], *, now: int, due: int) -> int:
+    def doubt(
+        self,
+        worker: int,
+        keys: Sequence[tuple[int, int]],
+        *,
+        now: int,
+        due: int,
+        doubtful: Mapping[str, Doubtful] = NO_ROUTES,
+    ) -> int:
         """Take from a dead worker what its journal leaves open: as `rescue`, of these recipients alone."""
         text = f"worker {format_id(worker)} stopped before it had the answer to its end of data"
-        return self._leases.doubt(worker, keys, now=now, due=due, text=text)
+        return self._leases.doubt(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
 
     # delivery
 

@@ -13,7 +13,7 @@ import msgspec
 from spooler import errors
 from spooler.claim import Claim, Want
 from spooler.records import SettleReport, WorkerRow
-from spooler.result import RecipientResult
+from spooler.result import Doubtful, RecipientResult
 from spooler.spool.starting import LENGTH
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "beat": (tuple[int, int], bool),
     "workers": (tuple[()], list[WorkerRow]),
     "unregister": (tuple[int, int], None),
-    "rescue": (tuple[int, int, int, bool], int),
-    "doubt": (tuple[int, list[Key], int, int], int),
+    "rescue": (tuple[int, int, int, bool, dict[str, Doubtful]], int),
+    "doubt": (tuple[int, list[Key], int, int, dict[str, Doubtful]], int),
     "claim": (tuple[int, list[Want], int], list[Claim]),
     "contents": (tuple[list[int]], dict[int, bytes]),
     "chunk": (tuple[int, int], bytes | None),

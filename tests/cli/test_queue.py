@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from spooler.ident import now_us, parse_id
 from spooler.reply import Stage
-from spooler.result import Outcome
+from spooler.result import HOLD_UNCERTAIN, Outcome
 from tests.cli.running import claim_all, result_of
 
 if TYPE_CHECKING:
@@ -69,6 +70,27 @@ def test_list_as_json(spooler: Runner, store: Store) -> None:
     assert (third["priority"], third["notify"], third["lease"]) == ("normal", [], None)
     assert all(TIME.fullmatch(third[key]) for key in ("due", "created", "expires"))
     assert parse_id(fourth["lease"]) is not None
+
+
+def test_uncertain_and_held(spooler: Runner, store: Store) -> None:
+    """What is held for being uncertain is found, with its reason, for people and for programs."""
+    ident = spooler("enqueue", "-f", "s@example.org", *RECIPIENTS).out.strip()
+    worker, (claim,) = claim_all(store)
+    lost = result_of(claim, 1, Outcome.DEFERRED, text="connection lost", uncertain=True, after=10)
+    lost = msgspec.structs.replace(lost, hold=HOLD_UNCERTAIN)
+    store.settle(worker, [lost], now=now_us())
+    arguments = ("queue", "list", "--uncertain", "--state", "held")
+    (found,) = spooler(*arguments, "--json").json["recipients"]
+    assert (found["message_id"], found["address"], found["uncertain"]) == (ident, "b@x.example", True)
+    assert (found["state"], found["hold"], found["text"]) == ("held", HOLD_UNCERTAIN, "connection lost")
+    _, line = spooler(*arguments).out.splitlines()
+    assert f"held: {HOLD_UNCERTAIN} (may be delivered already)" in line
+    shown = spooler("queue", "show", ident).out
+    assert f"held: {HOLD_UNCERTAIN} (may be delivered already)" in shown
+    (standing,) = [
+        one for one in spooler("queue", "show", ident, "--json").json["recipients"] if one["state"] == "held"
+    ]
+    assert (standing["hold"], standing["uncertain"]) == (HOLD_UNCERTAIN, True)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +172,15 @@ def test_stats(spooler: Runner, store: Store) -> None:
     head, counts, _, workers, worker = text.splitlines()
     assert head.split() == [
         *("route", "waiting", "deferred", "active", "held"),
-        *("delivered", "failed", "expired", "oldest"),
+        *("delivered", "failed", "expired", "uncertain", "oldest"),
     ]
-    assert counts.split()[:8] == ["default", "0", "1", "1", "0", "1", "1", "0"]
+    assert counts.split()[:9] == ["default", "0", "1", "1", "0", "1", "1", "0", "1"]
     assert workers.split()[:3] == ["worker", "host", "pid"]
     assert worker.split()[1:3] == ["host.example", "4711"]
     report = spooler("queue", "stats", "--json").json
     default = report["routes"]["default"]
     assert (default["deferred"], default["deferrals"], default["delivered"]) == (1, 1, 1)
+    assert default["uncertain"] == 1
     assert TIME.fullmatch(default["oldest"])
     assert [(one["host"], one["pid"]) for one in report["workers"]] == [("host.example", 4711)]
 

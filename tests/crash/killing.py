@@ -51,9 +51,9 @@ def kill_workers(url: str, folder: Path, *, kills: int, seed: int) -> Tally:
     with own_sink(record=True) as sink:
         config.write_text(
             f"spool = {json.dumps(url)}\n"
-            f"[worker]\nhold-off = 0.2\njournal = {json.dumps(str(folder / 'journals'))}\n"
+            f"[worker]\njournal = {json.dumps(str(folder / 'journals'))}\n"
             f'[routes.default]\ndestinations = ["{sink.tcp}"]\n'
-            'retry = { first = "200ms", maximum = "1s" }\n'
+            'hold-off = 0.2\nretry = { first = "200ms", maximum = "1s" }\n'
         )
         for life in range(kills):
             waiting = _SOME if life == 0 else rng.randrange(_SOME)

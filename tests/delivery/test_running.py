@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from spooler.claim import Want
-from spooler.config import Worker
+from spooler.config import Route
 from spooler.delivery.heartbeat import DEAD, GRACE, Heartbeat, boot_id, whereabouts
 from spooler.delivery.ports import Ground
 from spooler.delivery.recovery import Recovery
@@ -81,7 +81,7 @@ async def test_second_stop_ends_at_once_and_says_what_is_uncertain(
         await trio.sleep(1)
         assert trio.current_time() - began < 2
         nursery.cancel_scope.cancel()
-    assert house.outcomes() == {"deferred": 1, "deferrals": 1}
+    assert house.outcomes() == {"deferred": 1, "deferrals": 1, "uncertain": 1}
     (entry,) = house.store.ledger_for("a@x", limit=9)
     assert entry.uncertain
     assert "the worker stopped" in entry.text
@@ -167,7 +167,7 @@ async def test_a_dead_workers_recipients_are_taken_over_as_uncertain(
     assert story == [("a@x", 1, "deferred", True), ("a@x", 2, "delivered", False)]
     entries = sorted(house.store.ledger_of(message), key=lambda e: e.at)
     assert entries[0].at - EPOCH >= (DEAD + GRACE) * 1e6
-    assert entries[1].at - entries[0].at >= Worker().hold_off.us
+    assert entries[1].at - entries[0].at >= Route(destinations=[]).hold_off.us
 
 
 def ended_process() -> int:
@@ -193,7 +193,7 @@ async def test_a_worker_whose_process_is_gone_is_dead_at_once(
     assert {row.id for row in house.store.workers()} == {alive}
     assert house.story(message) == [("a@x", 1, "deferred", True)]
     assert house.story(other) == []
-    assert house.outcomes() == {"active": 1, "deferred": 1, "deferrals": 1}
+    assert house.outcomes() == {"active": 1, "deferred": 1, "deferrals": 1, "uncertain": 1}
 
 
 async def test_a_living_worker_is_not_robbed(house: House, autojump_clock: MockClock) -> None:
@@ -232,7 +232,7 @@ async def test_after_an_outage_nobody_is_robbed(house: House, autojump_clock: Mo
     house.spool = Flaky(house.spool, {"beat": 0})
     failures: dict[str, int] = house.spool._failures  # the test's own fake
     ground = ground_of(house, ours)
-    recovery = Recovery(ground, root=house.journals, boot=boot_id(), hold_off=0)
+    recovery = Recovery(ground, root=house.journals, boot=boot_id(), routes={})
     heartbeat = Heartbeat(ground, recovery, lost=lambda: None, clock=trio.current_time)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(heartbeat.run)

@@ -119,7 +119,9 @@ def recount(store: Store) -> dict[tuple[str, str], int]:
     for route, lease, hold, attempts in ask(store, "SELECT route, lease, hold, attempts FROM recipient"):
         state = "active" if lease is not None else "held" if hold is not None else "waiting"
         found[route, "deferred" if state == "waiting" and attempts else state] += 1
-    for route, outcome, late in ask(store, "SELECT route, outcome, late FROM attempt WHERE who IS NULL"):
+    ledger = "SELECT route, outcome, late, uncertain FROM attempt WHERE who IS NULL"
+    for route, outcome, late, uncertain in ask(store, ledger):
+        found[route, "uncertain"] += bool(uncertain and not late)
         found[route, "late" if late else "deferrals" if outcome == "deferred" else outcome] += 1
     return {key: count for key, count in found.items() if count}
 

@@ -150,7 +150,7 @@ def test_rescue_uncertain(store: Store, other: Store) -> None:
     (entry,) = store.ledger_of(ident)
     assert (entry.outcome, entry.uncertain, entry.attempt, entry.stage) == ("deferred", True, 1, "final")
     assert entry.text == f"worker {format_id(me)} stopped before it recorded a result"
-    assert counts(store) == {"deferred": 1, "deferrals": 1}
+    assert counts(store) == {"deferred": 1, "deferrals": 1, "uncertain": 1}
 
 
 def test_rescue_of_many(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_rescue_of_held(store: Store) -> None:
 
     store.rescue(me, now=DUE, due=LATER, uncertain=True)
 
-    assert counts(store) == {"held": 1, "deferrals": 1}
+    assert counts(store) == {"held": 1, "deferrals": 1, "uncertain": 1}
 
 
 def test_rescue_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_rescue_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     me = worker(store)
     claim(store, me)
     with monkeypatch.context() as patch:
-        patch.setattr(leasing, "_rescue", lambda *_, **__: 1 / 0)
+        patch.setattr(leasing, "_take_safe", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.rescue(me, now=DUE, due=LATER, uncertain=False)
 

@@ -20,6 +20,7 @@ QUEUED = 100_000
 _DUE = {"route": "default", "priority": 1, "now": DUE, "limit": 500}
 _ADDRESS, _ROUTE = "a@example.org", "default"
 _KEY = (1, 2)
+_DOUBT = {"worker": 9, "route": "default", "due": DUE, "hold": "", "text": ""}
 _FACTS = f'[{DUE}, "{_ROUTE}", 1, "delivered", 0, "final", 250, "", "", "", 0, 0]'
 _STRETCH = (1, 0, 9, DUE, _ROUTE, 1, "delivered", 0, "final", 250, "", "", "", 0, 0)
 
@@ -27,14 +28,14 @@ _STRETCH = (1, 0, 9, DUE, _ROUTE, 1, "delivered", 0, "final", 250, "", "", "", 0
 def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]]:
     """Name, statement, one row of its batch, scalars."""
     record = (*_KEY, 3, _ADDRESS, _ROUTE, 1, "failed", 0, 0, "final", 250, "", "", "", 0, 0)
-    deferral = (*_KEY, DUE, 1, 0, "final", 450, "", "")
+    deferral = (*_KEY, DUE, 1, 0, "final", 450, "", "", "")
     return [
         ("count due", leasing.COUNT_DUE, (), _DUE),
         ("some due", leasing.SOME_DUE, (), _DUE | {"worker": 9}),
         ("release", leasing.RELEASE, _KEY, {"worker": 9, "due": 0}),
         ("states", leasing.LEASED_STATES, _KEY, {"worker": 9}),
         ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE}),
-        ("rescue uncertain", leasing.RESCUE_UNCERTAIN, _KEY, {"worker": 9, "due": DUE, "text": ""}),
+        ("rescue uncertain", leasing.RESCUE_UNCERTAIN, _KEY, _DOUBT),
         ("record uncertain", leasing.RECORD_UNCERTAIN, _KEY, {"worker": 9, "now": DUE, "text": "", "run": 1}),
         ("end", settling.END, _KEY, {"worker": 9}),
         ("defer", settling.DEFER, deferral, {"worker": 9}),

@@ -152,9 +152,10 @@ RECORD_UNCERTAIN = Statement(
 RESCUE_UNCERTAIN = Statement(
     """
     WITH {b}
-    UPDATE recipient SET lease = NULL, due = :due, attempts = attempts + 1, may_be_delivered = TRUE,
+    UPDATE recipient SET lease = NULL, due = :due, hold = coalesce(hold, nullif(:hold, '')),
+        attempts = attempts + 1, may_be_delivered = TRUE,
         stage = 'final', code = 0, enhanced = '', text = :text
-    WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
+    WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker AND route = :route
     """,
     KEYS,
 )

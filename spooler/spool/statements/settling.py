@@ -22,7 +22,8 @@ DEFER = Statement(
     WITH {b}
     UPDATE recipient AS r SET lease = NULL, due = b.due, attempts = b.attempt,
         may_be_delivered = r.may_be_delivered OR b.uncertain,
-        stage = b.stage, code = b.code, enhanced = b.enhanced, text = b.text
+        stage = b.stage, code = b.code, enhanced = b.enhanced, text = b.text,
+        hold = coalesce(r.hold, nullif(b.hold, ''))
     FROM b WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker AND r.attempts < b.attempt
         AND r.hold IS NULL
     """,
@@ -35,6 +36,7 @@ DEFER = Statement(
         "code integer",
         "enhanced text",
         "text text",
+        "hold text",
     ),
 )
 # of those that a person held while they were on their way
