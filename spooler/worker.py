@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -90,13 +91,18 @@ class WorkerRun:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         boot = boot_id()
-        journal = Journal(
-            create(self._journals, spool=self._spool.uuid, worker=worker),
-            spool=self._spool.uuid,
-            boot=boot,
-            every=self._config.worker.journal_sync,
-            broke=self._broke,
-        )
+        try:
+            journal = Journal(
+                create(self._journals, spool=self._spool.uuid, worker=worker),
+                spool=self._spool.uuid,
+                boot=boot,
+                every=self._config.worker.journal_sync,
+                broke=self._broke,
+            )
+        except SpoolerError:
+            with suppress(SpoolerError):
+                await self._spool.unregister(worker, now=self._clock())
+            raise
         ground = Ground(
             worker=worker,
             spool=self._spool,

@@ -1,0 +1,110 @@
+"""Postgres is killed, or stands still, while real workers deliver: nothing is lost, and what may be delivered
+twice is uncertain in the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spooler.spool.migrate import create_or_upgrade
+from tests.crash.killing import read_ledger
+from tests.servers.fixtures import missing
+from tests.servers.own_sink import own_sink
+from tests.servers.postgres import Postgres, postgres
+from tests.servers.process import ServerError
+from tests.supervise.command import put, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MESSAGES = 4000
+GONE = 1.5  # seconds
+STILL = 4.0  # seconds: longer than any statement takes, and than a drain that is ready to end
+PATIENCE = 100.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A server of these tests' own."""
+    try:
+        with postgres() as ours:
+            yield ours
+    except ServerError as error:
+        missing("PostgreSQL", str(error))
+
+
+def deliver_through(trouble: Callable[[], None], server: Postgres, folder: Path, *, processes: int) -> str:
+    """Deliver while `trouble` happens, and hold what became of all mail to an oracle; return the log."""
+    url = server.new_database()
+    create_or_upgrade(url)
+    addresses = put(url, MESSAGES)
+    config = folder / "spooler.toml"
+    with own_sink("--delay", "final=0.01", record=True) as sink:
+        config.write_text(
+            f"spool = {json.dumps(url)}\n[worker]\nhold-off = 0.2\n"
+            f"journal = {json.dumps(str(folder / 'journals'))}\n"
+            f'[routes.default]\ndestinations = ["{sink.tcp}"]\n'
+            'retry = { first = "200ms", maximum = "1s" }\n'
+        )
+        where = ("drain", "--config", str(config), "--until-empty", "--processes", str(processes))
+        with running(folder / "log", *where) as drain:
+            drain.until(lambda: len(drain.lines("transaction")) > MESSAGES // 20)
+            trouble()
+            assert drain.process.wait(PATIENCE) == 0, drain.spoken()
+        copies = Counter(reply.recipient for reply in sink.final_replies() if reply.code == 250)
+    ledger = read_ledger(url)
+    assert [address for address in addresses if not copies[address]] == []
+    assert [a for a in addresses if copies[a] - 1 > ledger.uncertain[a]] == []
+    assert ledger.delivered == Counter(addresses)
+    assert (ledger.other.total(), ledger.queued) == (0, 0)
+    return (folder / "log").read_text()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_and_started_again(server: Postgres, tmp_path: Path, processes: int) -> None:
+    """Its connections break in mid-batch, some in a commit; it comes back, and the work goes on."""
+
+    def trouble() -> None:
+        for _ in range(2):
+            server.kill()
+            time.sleep(GONE)
+            server.start()
+            time.sleep(0.5)
+
+    log = deliver_through(trouble, server, tmp_path, processes=processes)
+    assert '"event":"spool trouble"' in log
+
+
+def test_stands_still(server: Postgres, tmp_path: Path) -> None:
+    """Statements take longer than any should; when it goes on, so does the work, and nobody was robbed."""
+
+    def trouble() -> None:
+        with server.stopped():
+            time.sleep(STILL)
+
+    log = deliver_through(trouble, server, tmp_path, processes=2)
+    assert '"state":"rescued"' not in log
+    assert '"state":"fenced"' not in log
+
+
+def test_refused_for_a_while(server: Postgres, tmp_path: Path) -> None:
+    """Every connection is cut again and again: each commit that was lost is settled once."""
+
+    def trouble() -> None:
+        from psycopg import sql
+
+        for _ in range(20):
+            server.execute(
+                sql.SQL(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'spooler'"
+                )
+            )
+            time.sleep(0.1)
+
+    deliver_through(trouble, server, tmp_path, processes=1)
