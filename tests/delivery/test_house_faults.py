@@ -13,6 +13,7 @@ from spooler.errors import StorageError
 from spooler.events import SpoolTrouble
 from spooler.journal import writer
 from tests.delivery.house import CONTENT, House, sink
+from tests.spool.making import act
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -178,6 +179,21 @@ async def test_nothing_at_all(house: House, autojump_clock: MockClock, mode: str
     assert set(inbox.copies.values()) == {1}
     assert inbox.copies.total() == 12
     assert len(inbox.digests) == 2
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+async def test_a_chunk_of_the_content_is_gone(house: House, autojump_clock: MockClock, missing: int) -> None:
+    """Whichever it is: the end of the message is never sent, and its recipients are deferred for it."""
+    content = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 9000
+    message = house.enqueue("a@x", content=content)
+    other = house.enqueue("b@x")
+    act(house.store, "DELETE FROM content_chunk WHERE content <> :o AND sequence = :s", o=other, s=missing)
+    async with sink() as (running, inbox):
+        await house.drain(running, until_empty=False)
+    assert inbox.copies == {"b@x": 1}
+    (entry,) = house.store.ledger_of(message)
+    assert (entry.outcome, entry.uncertain) == ("deferred", False)
+    assert "content is missing" in entry.text
 
 
 async def test_a_message_to_thousands(house: House, autojump_clock: MockClock) -> None:
