@@ -8,7 +8,10 @@ from spooler.envelope import BodyType, Notify
 
 
 class ClaimedRecipient(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One leased recipient. `attempts` counts those already made, `claims` includes this one."""
+    """One leased recipient. `attempts` counts those already made, `claims` includes this one.
+
+    Claims that became no attempt ended with the death of their worker: see `spooler.policy.poison`.
+    """
 
     n: int
     address: str

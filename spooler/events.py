@@ -96,6 +96,15 @@ class WorkerState(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Held(msgspec.Struct, frozen=True):
+    """So many recipients of a message are held for a person; `why` is what `queue list` shows."""
+
+    message_id: int
+    route: str
+    recipients: int
+    why: str
+
+
 class Risk(msgspec.Struct, frozen=True):
     """Something about this machine that may cost mail; `what` and `mend` are for people."""
 
@@ -123,5 +132,6 @@ Event = (
     | WorkerState
     | ProcessEnded
     | Risk
+    | Held
 )
 Observe = Callable[[Event], None]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,7 +30,7 @@ from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
 from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
-from spooler.errors import CannotCreateError, SpoolerError
+from spooler.errors import SpoolerError
 from spooler.events import Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
 from spooler.journal.place import create
@@ -95,9 +96,16 @@ class WorkerRun:
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         boot = boot_id()
         try:
-            journal = self._journal(worker, boot)
-        except BaseException:
-            await self._spool.unregister(worker, now=self._clock())
+            journal = Journal(
+                create(self._journals, spool=self._spool.uuid, worker=worker),
+                spool=self._spool.uuid,
+                boot=boot,
+                every=self._config.worker.journal_sync,
+                broke=self._broke,
+            )
+        except SpoolerError:
+            with suppress(SpoolerError):
+                await self._spool.unregister(worker, now=self._clock())
             raise
         ground = Ground(
             worker=worker,
@@ -189,24 +197,6 @@ class WorkerRun:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_SETTLE) as scope:
             await settler.flushed()
         return not scope.cancelled_caught
-
-    def _journal(self, worker: int, boot: str) -> Journal:
-        """Begin a journal; raises CannotCreateError."""
-        folder = create(self._journals, spool=self._spool.uuid, worker=worker)
-        try:
-            return Journal(
-                folder,
-                spool=self._spool.uuid,
-                boot=boot,
-                every=self._config.worker.journal_sync,
-                broke=self._broke,
-            )
-        except OSError as error:
-            folder.remove()
-            raise CannotCreateError(
-                f"journal {folder.path} cannot be begun: {error.strerror}",
-                hint="make room there, or name another folder: worker.journal in the configuration",
-            ) from None
 
     def _broke(self, why: str) -> None:
         """Stop: without a journal that is durable nothing may be sent."""

@@ -16,6 +16,7 @@ import trio
 
 from spooler.address import needs_smtputf8
 from spooler.claim import Claim, Want
+from spooler.delivery.isolation import Isolation
 from spooler.delivery.parcel import Parcel, results_of
 from spooler.delivery.settler import Settler, insist
 from spooler.envelope import CHUNK_SIZE
@@ -73,6 +74,7 @@ class Claimer:
         self._silence: float | None = None
         """For how many seconds the spool would tell us; None: never, so that it must be looked at."""
         self._stopping = False
+        self._isolation = Isolation(ground)
 
     def nudge(self) -> None:
         """Look again: there may be room."""
@@ -101,6 +103,9 @@ class Claimer:
                 continue
             if self._dry and trio.current_time() >= self._next_look():
                 await self._look()
+            if self._isolation.forbids(idle=self._idle()):
+                await self._isolate()
+                continue
             wants = self._wants()
             if wants:
                 await self._claim(wants)
@@ -119,6 +124,8 @@ class Claimer:
 
     def _pause(self) -> float:
         """How long nothing happens by itself; lanes that wait for a probe do not tell when it is over."""
+        if self._isolation.waiting:
+            return min(self._poll, self._isolation.pause)
         if self._until is not None or any(name not in self._dry for name in self._lanes):
             return self._poll
         return max(0.0, self._next_look() - trio.current_time())
@@ -170,7 +177,26 @@ class Claimer:
                 self._look_at = trio.current_time() + self._poll
                 self._dried.set()
         live = [claim for claim in claims if not self._expired(claim, now)]
-        self._unread.extend(live)
+        self._unread.extend(await self._isolation.sort(live))
+
+    async def _isolate(self) -> None:
+        """Claim a suspect once nothing else is under way."""
+        if not self._idle():
+            with trio.move_on_after(self._poll):
+                if self._unread or any(lane.held for lane in self._lanes.values()):
+                    await self._wake.wait()
+                else:
+                    await self._settler.flushed()
+            return
+        suspect = self._isolation.next()
+        lane = self._lanes[suspect[1]]
+        limit = lane.room(batch=self._limits.claim, now=trio.current_time())
+        if not limit:
+            return  # its route is down: it is found again when that is probed
+        await self._settler.flushed()
+        now = self._ground.clock()
+        claims = await self._isolation.claim(suspect, limit=limit)
+        self._unread.extend(claim for claim in claims if not self._expired(claim, now))
 
     def _room(self) -> int:
         """How many bytes of contents may still be taken into memory."""
@@ -227,6 +253,8 @@ class Claimer:
         assert self._until is not None
         ground = self._ground
         await self._settler.flushed()
+        if self._isolation.waiting:
+            return False
         if self._until.empty:
             return await insist(ground, "counting", lambda: ground.spool.left(list(self._lanes))) == 0
         live = [lane for lane in self._lanes.values() if lane.health.failures < PATIENCE]

@@ -72,11 +72,6 @@ def _worker(config: Config, about: About, memory: int | None) -> Iterator[Findin
             "journal-sync is 0: after a power cut some deliveries may not be known, and be made again",
             'write journal-sync = "10ms"',
         )
-    if worker.hold_off <= 0:
-        yield about.warning(
-            "hold-off is 0: what a dead worker may have delivered is sent again at once",
-            'write hold-off = "60s"',
-        )
     if memory and worker.buffer > memory // 2:
         yield about.warning(
             f"buffer is {worker.buffer} bytes, more than half of this machine's memory",
@@ -85,6 +80,11 @@ def _worker(config: Config, about: About, memory: int | None) -> Iterator[Findin
 
 
 def _route(route: Route, about: About) -> Iterator[Finding]:
+    if route.hold_off <= 0 and route.uncertain == "retry":
+        yield about.warning(
+            "hold-off is 0: what may have been delivered already is sent again at once",
+            'write hold-off = "60s"',
+        )
     destinations = route.parsed()
     if len(set(destinations)) < len(destinations):
         yield about.warning("a destination is named twice", "name each once")

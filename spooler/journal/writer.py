@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.errors import StorageError
 from spooler.journal.record import VERSION, Head, Intent, Note, Results, Void, frame
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class _Segment:
 class Journal:
     """One per worker; `run` is its task, which syncs.
 
+    Raises StorageError where there is no room for it, having removed its folder.
     `every`: how long what was written may wait for that, in seconds; 0 means that nothing is synced, and
     what is written survives the death of the process but not a power cut. `broke` is told why a sync failed.
     """
@@ -70,7 +72,14 @@ class Journal:
         """Why nothing may be sent any more; "" while all is well."""
         self.trouble = ""
         """Why it could not be written to the last time; "" if it could."""
-        self._begin_segment()
+        try:
+            self._begin_segment()
+        except OSError as error:
+            folder.remove()
+            raise StorageError(
+                f"journal {folder.path} cannot be begun: {error.strerror}",
+                hint="make room on its disk, or name another folder with worker.journal",
+            ) from None
 
     async def run(self) -> None:
         """Sync until cancelled, or until it cannot be done."""

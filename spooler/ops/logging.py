@@ -24,6 +24,7 @@ from spooler.address import show
 from spooler.events import (
     Doubt,
     Event,
+    Held,
     ProcessEnded,
     Risk,
     RouteDown,
@@ -120,6 +121,7 @@ class EventLog:
             WorkerState: self._worker,
             ProcessEnded: self._process_ended,
             Risk: self._risk,
+            Held: self._held,
         }
 
     def __call__(self, event: Event) -> None:
@@ -237,6 +239,15 @@ class EventLog:
     def _process_ended(self, event: ProcessEnded) -> None:
         self._log.error(
             "process ended", pid=event.pid, why=show(event.why, TEXT_LIMIT), restart_in=event.restart_in
+        )
+
+    def _held(self, event: Held) -> None:
+        self._log.error(
+            "held",
+            id=format_id(event.message_id),
+            route=event.route,
+            recipients=event.recipients,
+            why=show(event.why, TEXT_LIMIT),
         )
 
     def _risk(self, event: Risk) -> None:

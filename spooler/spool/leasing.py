@@ -17,10 +17,9 @@ import msgspec
 
 from spooler.claim import Claim, Want
 from spooler.envelope import Priority
-from spooler.errors import TryAgainError
 from spooler.records import State, WorkerRow
 from spooler.result import Doubtful
-from spooler.spool import sql
+from spooler.spool import isolating, sql
 from spooler.spool.statements import leasing as st
 from spooler.spool.tallies import Deltas, slot
 
@@ -101,6 +100,36 @@ class Leases:
                 claims += taken
         deltas.apply(conn, worker)
         return claims, owed
+
+    def claim_alone(self, worker: int, message_id: int, route: str, *, limit: int, due: int) -> list[Claim]:
+        """Take recipients of one message, with nothing else; see `isolating.claim_json`."""
+        self._settle_doubts(worker)
+
+        def work(conn: Connection) -> list[Claim]:
+            found = isolating.claim_json(
+                conn,
+                worker=worker,
+                message_id=message_id,
+                route=route,
+                limit=limit,
+                due=due,
+            )
+            claims = _CLAIMS.decode(found) if found else []
+            deltas = Deltas()
+            _count(deltas, route, claims)
+            deltas.apply(conn, worker)
+            return claims
+
+        # on disk before anybody can die of it: deaths are counted by claims
+        claims = self._db.write(work, in_doubt=lambda taken: self._doubt(worker, taken))
+        self._hold(worker, sum(len(claim.recipients) for claim in claims))
+        return claims
+
+    def hold(self, worker: int, message_id: int, route: str, *, why: str) -> int:
+        """Hold what is queued of a message on a route and with no worker; returns how many recipients."""
+        return self._db.write(
+            lambda conn: isolating.hold(conn, message_id=message_id, route=route, why=why, writer=worker)
+        )
 
     def _doubt(self, worker: int, claims: Sequence[Claim]) -> None:
         keys = _keys(claims)
@@ -260,9 +289,7 @@ def _shares(
     """
     some = sql.run(conn, st.SOME_DUE, worker=worker, route=want.route, now=now).first()
     if some is None:
-        raise TryAgainError(
-            "this worker was declared dead", hint="its recipients were taken over; start again"
-        )
+        raise isolating.dead()
     waiting = [priority for priority, any_due in zip(Priority, some, strict=True) if any_due]
     for priority in Priority:
         if priority not in waiting:

@@ -77,6 +77,15 @@ class RemoteSpool:
         claims: list[Claim] = await self._call("claim", worker, wants, now)
         return claims
 
+    async def claim_alone(
+        self, worker: int, message_id: int, route: str, *, limit: int, due: int
+    ) -> list[Claim]:
+        claims: list[Claim] = await self._call("claim_alone", worker, message_id, route, limit, due)
+        return claims
+
+    async def hold(self, worker: int, message_id: int, route: str, *, why: str) -> int:
+        return int(await self._call("hold", worker, message_id, route, why))
+
     async def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = await self._call("contents", content_ids)
         return found

@@ -156,6 +156,14 @@ class Store:
         """
         return self._leases.claim(worker, wants, now=now)
 
+    def claim_alone(self, worker: int, message_id: int, route: str, *, limit: int, due: int) -> list[Claim]:
+        """Take recipients of one message on a route, due by `due`, those first with which workers died."""
+        return self._leases.claim_alone(worker, message_id, route, limit=limit, due=due)
+
+    def hold(self, worker: int, message_id: int, route: str, *, why: str) -> int:
+        """Hold what is queued of a message on a route and with no worker, for a person; returns how many."""
+        return self._leases.hold(worker, message_id, route, why=why)
+
     def contents(self, content_ids: Sequence[int]) -> dict[int, bytes]:
         """Return whole contents of one chunk each; larger and missing ones are left out."""
         return contents.contents(self._db, content_ids)

@@ -34,6 +34,8 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "rescue": (tuple[int, int, int, bool, dict[str, Doubtful]], int),
     "doubt": (tuple[int, list[Key], int, int, dict[str, Doubtful]], int),
     "claim": (tuple[int, list[Want], int], list[Claim]),
+    "claim_alone": (tuple[int, int, str, int, int], list[Claim]),
+    "hold": (tuple[int, int, str, str], int),
     "contents": (tuple[list[int]], dict[int, bytes]),
     "chunk": (tuple[int, int], bytes | None),
     "settle": (tuple[int, list[RecipientResult], int], SettleReport),

@@ -121,8 +121,9 @@ def place(url: str, root: Path) -> Iterator[Place]:
         sink = stack.enter_context(own_sink(*options, record=True))
         config = root / "crash.toml"
         config.write_text(
-            f'[worker]\nclaim = 5\nhold-off = "10ms"\njournal = {json.dumps(str(root / "journals"))}\n'
+            f"[worker]\nclaim = 5\njournal = {json.dumps(str(root / 'journals'))}\n"
             f'[routes.default]\ndestinations = ["{sink.tcp}"]\nsessions = 2\nrecipients = 2\n'
+            'hold-off = "10ms"\n'
             'retry = { first = "20ms", maximum = "40ms" }\n'
         )
         driver = subprocess.Popen(

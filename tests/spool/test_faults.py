@@ -414,6 +414,31 @@ def test_connection_lost_in_a_commit(
         assert [r.claims for c in claim(store, me) for r in c.recipients] == [1]
 
 
+def test_settling_whose_commit_was_not_acknowledged(
+    postgres_url: str, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as such, and settling the same again changes nothing: the ledger has each result once."""
+    with Store.open(postgres_url) as store:
+        (ident,) = put(store, message("a@example.org", "b@example.org"))
+        me = worker(store)
+        batch = results(claim(store, me))
+        real = store._db._engine.dialect.do_commit  # type: ignore[attr-defined]  # Postgres' has one
+
+        def lossy(connection: object) -> None:
+            real(connection)
+            cut(postgres_server)
+            connection.driver_connection.execute("SELECT 1")  # type: ignore[attr-defined]  # it is a connection
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._db._engine.dialect, "do_commit", lossy)  # type: ignore[attr-defined]  # as above
+            with pytest.raises(UnavailableError, match="which may have happened"):
+                store.settle(me, batch, now=DUE)
+        report = store.settle(me, batch, now=DUE)
+        assert (report.settled, report.late) == (0, 0)
+        assert counts(store) == {"delivered": 2}
+        assert [entry.outcome for entry in store.ledger_of(ident)] == ["delivered"] * 2
+
+
 def test_read_only_server(postgres_url: str) -> None:
     """A standby, or a database set read-only, is told."""
     with Store.open(postgres_url + "&options=-c%20default_transaction_read_only%3Don") as store:

@@ -223,6 +223,7 @@ class History:
                 row.lease, row.due = None, due
                 if uncertain:
                     row.attempts += 1
+                    row.claims += 1  # so that claims and attempts differ by the workers that died
                     row.uncertain = True
                     self.model.ledger[*key, self.now, 0] = ("deferred", False)
                 self.met.add("rescued")

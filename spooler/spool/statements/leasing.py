@@ -34,7 +34,7 @@ FOLD_TALLIES = Statement(
 )
 REMOVE_TALLIES = Statement("DELETE FROM tally WHERE writer = :worker")
 
-_DUE = """
+DUE = """
     SELECT r.message_id, r.n FROM recipient r
     WHERE r.route = :route AND r.priority = :priority AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :now
     ORDER BY r.due, r.message_id, r.n LIMIT :limit
@@ -50,7 +50,7 @@ SOME_DUE = Statement(
     f"SELECT {', '.join(_SOME)} FROM worker w WHERE w.id = :worker AND w.fenced IS NULL {{share}}"
 )
 _COUNTS = [
-    f"(SELECT count(*) FROM ({_DUE.replace(':priority', str(p.value))}) AS d{p.value})" for p in Priority
+    f"(SELECT count(*) FROM ({DUE.replace(':priority', str(p.value))}) AS d{p.value})" for p in Priority
 ]
 # how many are due of each class, up to a limit
 COUNT_DUE = Statement(f"SELECT {', '.join(_COUNTS)}")
@@ -63,7 +63,7 @@ LOOK_AT_DUE = Statement(
             m.created, m.expires,
             json_group_array(json_array(r.n, r.address, r.attempts, r.claims + 1, r.due, r.notify, r.orcpt))
         ) AS one
-        FROM ({_DUE}) AS d
+        FROM ({DUE}) AS d
         CROSS JOIN recipient r ON r.message_id = d.message_id AND r.n = d.n
         CROSS JOIN message m ON m.id = d.message_id
         GROUP BY m.id)
@@ -79,13 +79,13 @@ TAKE_STRETCH = Statement(
 TAKE_DUE = Statement(
     f"""
     UPDATE recipient SET lease = :worker, claims = claims + 1
-    WHERE (message_id, n) IN ({_DUE})
+    WHERE (message_id, n) IN ({DUE})
     """
 )
 CLAIM = Statement(
     "",
     postgres=f"""
-    WITH d AS MATERIALIZED ({_DUE} FOR UPDATE SKIP LOCKED),
+    WITH d AS MATERIALIZED ({DUE} FOR UPDATE SKIP LOCKED),
     taken AS (
         UPDATE recipient r SET lease = :worker, claims = r.claims + 1
         FROM d WHERE r.message_id = d.message_id AND r.n = d.n
@@ -149,11 +149,12 @@ RECORD_UNCERTAIN = Statement(
     """,
     KEYS,
 )
+# one claim more than there was, so that here too claims that became no attempt count the workers that died
 RESCUE_UNCERTAIN = Statement(
     """
     WITH {b}
     UPDATE recipient SET lease = NULL, due = :due, hold = coalesce(hold, nullif(:hold, '')),
-        attempts = attempts + 1, may_be_delivered = TRUE,
+        attempts = attempts + 1, claims = claims + 1, may_be_delivered = TRUE,
         stage = 'final', code = 0, enhanced = '', text = :text
     WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker AND route = :route
     """,
