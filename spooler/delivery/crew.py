@@ -175,6 +175,8 @@ class Crew:
         for target in order:
             session = gear.pool.take(target)
             if session is None:
+                if target.health.down:
+                    target.health.probing(now)
                 try:
                     session = await open_session(
                         destination=target.destination,

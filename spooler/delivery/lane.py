@@ -18,8 +18,11 @@ from spooler.delivery.parcel import Circumstances, Parcel, reckon
 from spooler.events import TransactionEnded, WindowMoved
 from spooler.lmtp.trust import Mode
 from spooler.policy.health import Health
+from spooler.policy.shut import CODES as SHUT_CODES
+from spooler.policy.shut import GRAIN, ShutMailboxes, shuts
 from spooler.policy.window import Window
 from spooler.reply import Stage
+from spooler.result import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +39,7 @@ STUCK = 1.0  # seconds without anything begun or done for a mailbox
 POSTPONED = 5.0  # seconds that its mail then waits in the spool
 BUSY_ANSWERS = 3  # transactions in a row that got nothing but "later" are the target's, not a mailbox's
 _BUSY = frozenset({451})
+_OPEN = (Outcome.DELIVERED, Outcome.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ class Lane:
         self._ready: deque[Parcel] = deque()
         self._waiting = 0
         self._mailboxes = Mailboxes()
+        self._shut = ShutMailboxes(first=route.retry.first.us, maximum=route.retry.maximum.us)
         self._busy_answers = 0
         self.postponed_to = 0
         """When the last mail that we put off ourselves is due again, µs UTC."""
@@ -111,7 +116,7 @@ class Lane:
     def pop(self, holder: object, *, most: int | None = None) -> Parcel | None:
         """Take the next parcel for a session (`holder`), with `most` recipients at the most.
 
-        None is taken for a mailbox that has its share of sessions already.
+        None is taken for a mailbox that has its share of sessions already, or takes no mail for now.
         """
         now = trio.current_time()
         share = max(1, self.window.size // MAILBOX_SHARE)
@@ -123,8 +128,33 @@ class Lane:
                 self._ready.appendleft(rest)
                 self.held_bytes += parcel.held_bytes
             self._waiting -= len(parcel.recipients)
-            if self._mailboxes.enter(parcel, holder, share=share, now=now):
-                return parcel
+            open_part = self._without_shut(parcel) if self._shut else parcel
+            if open_part and self._mailboxes.enter(open_part, holder, share=share, now=now):
+                return open_part
+        return None
+
+    def _without_shut(self, parcel: Parcel) -> Parcel | None:
+        """Give back, without an attempt, what is for shut mailboxes; return the rest, if there is any."""
+        now = self._ground.clock()
+        message_id = parcel.claim.message_id
+        rest = []
+        for recipient in parcel.recipients:
+            until = self._shut.wait(recipient.address, now)
+            if until is None:
+                rest.append(recipient)
+            else:
+                if until - now <= GRAIN:
+                    self.postponed_to = max(self.postponed_to, until)  # soon: a drain stays for it
+                due = min(until, parcel.claim.expires)
+                self._settler.give_back([(message_id, recipient.n)], due=due)
+        gone = len(parcel.recipients) - len(rest)
+        if not gone:
+            return parcel
+        self.held -= gone
+        self.nudge()
+        if rest:
+            return parcel.part(rest, repeated=parcel.repeated)
+        self.held_bytes -= parcel.held_bytes
         return None
 
     def push_back(self, parcel: Parcel) -> None:
@@ -137,6 +167,9 @@ class Lane:
 
     def _leave(self, parcel: Parcel, now: float) -> None:
         """A popped parcel is under way no more: others for its mailboxes may be."""
+        if self._shut:
+            for recipient in parcel.recipients:
+                self._shut.left(recipient.address)
         for freed in self._mailboxes.leave(parcel, now=now):
             self._ready.appendleft(freed)
             self._waiting += len(freed.recipients)
@@ -173,6 +206,9 @@ class Lane:
             full = bool(reckoning.next_transaction)
             target.trust.limits.accepted(len(transaction.accepted), more_refused=full)
         now = trio.current_time()
+        codes = {result.code for result in reckoning.results}
+        if self._shut or not codes.isdisjoint(SHUT_CODES):
+            self._look_for_shut(reckoning.results)
         self._leave(parcel, now)
         self.held_bytes -= parcel.held_bytes
         again = [*reckoning.fresh_connection, *reckoning.next_transaction]
@@ -188,10 +224,18 @@ class Lane:
         if reckoning.results:
             took = around.now - parcel.started
             chunked = transaction.mode is Mode.CHUNKED
-            self._adapt(reckoning.results, now, chunked=chunked, took=took / 1_000_000)
+            self._adapt(codes, now, chunked=chunked, took=took / 1_000_000)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
             self._tell(parcel, reckoning.results, destination=target.name, mode=mode, took=took)
+
+    def _look_for_shut(self, results: list[RecipientResult]) -> None:
+        """Learn which mailboxes take no mail for now, and which do again."""
+        for result in results:
+            if result.outcome in _OPEN:
+                self._shut.took(result.address)
+            elif shuts(result):
+                self._shut.refused(result.address, result.at)
 
     def around(self, target: Target | None, *, may_repeat: bool = False) -> Circumstances:
         """Return what results record now."""
@@ -216,11 +260,10 @@ class Lane:
         self.give_back()
         self.arrived.set()
 
-    def _adapt(self, results: list[RecipientResult], now: float, *, chunked: bool, took: float) -> None:
+    def _adapt(self, codes: set[int], now: float, *, chunked: bool, took: float) -> None:
         """Tell the window what the target gave."""
         window = self.window
         moved = False
-        codes = {result.code for result in results}
         if 421 in codes:
             moved = window.refused(now)
         elif codes <= _BUSY:

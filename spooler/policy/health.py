@@ -37,6 +37,10 @@ class Health:
         """Whether it is not down, or due for a probe."""
         return self.failures == 0 or now >= self.retry_at
 
+    def probing(self, now: float) -> None:
+        """Somebody looks whether it works again: the others need not."""
+        self.retry_at = now + LONGEST_PAUSE
+
     def failed(self, now: float, rng: random.Random) -> float:
         """Note a failure; return the pause until the next probe, in seconds."""
         self.proven = False

@@ -92,6 +92,17 @@ def test_a_refusal_of_the_message_is_no_limit(refusal: str) -> None:
     assert trust.limits.transactions == NONE
 
 
+def test_a_session_ends_once() -> None:
+    """A server that refuses and then closes has said one thing, not two: that alone is no limit."""
+    trust = trusted()
+    peer = session(trust, limit=3, wants=9, says="452 4.4.5 enough", closes=False)
+    peer.silence()
+    peer.hear()
+    peer.say("250 2.0.0", "421 4.3.2 enough")
+    assert peer.client.closed
+    assert trust.limits.transactions == NONE
+
+
 def test_sessions_that_end_differently_teach_nothing() -> None:
     """A shutdown meets sessions where they happen to be; at once is not ready; in a transaction is a loss."""
     trust = Trust()

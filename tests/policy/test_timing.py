@@ -79,3 +79,19 @@ def test_what_asks_something_special_travels_apart() -> None:
 def test_rotation(turn: int, order: list[int]) -> None:
     """Each turn begins at the next destination."""
     assert rotation(3, turn) == order
+
+
+def test_one_looks_at_what_is_down() -> None:
+    """While a probe is under way nobody else begins one; what came of it decides when the next is due."""
+    health = Health()
+    rng = random.Random(1)
+    health.failed(0.0, rng)
+    assert health.may_try(1.0)
+    health.probing(1.0)
+    assert not health.may_try(1.0)
+    assert not health.may_try(LONGEST_PAUSE)
+    assert health.may_try(1.0 + LONGEST_PAUSE)  # nothing came of it
+    pause = health.failed(2.0, rng)
+    assert health.may_try(2.0 + pause)
+    health.worked()
+    assert health.may_try(2.0)
