@@ -9,6 +9,8 @@ import pytest
 from spooler.claim import Want
 from spooler.events import Held
 from spooler.policy.poison import DEADLY, SUSPECT, why_held
+from spooler.reply import Reply
+from spooler.sink.script import Rule
 from tests.delivery.house import EPOCH, House, clock, route_to, sink
 
 if TYPE_CHECKING:
@@ -80,6 +82,17 @@ async def test_suspects_go_alone_and_are_delivered(
     assert sorted(watched.alone) == [(1, 0), (2, 0)]
     assert house.outcomes() == {"delivered": 23}
     assert all(len(house.story(ident)) for ident in suspects)
+
+
+async def test_who_survives_alone_goes_with_the_others_again(house: House, autojump_clock: MockClock) -> None:
+    """A suspect that is deferred by the server was not what its workers died of."""
+    house.enqueue("a@x")
+    die(house, SUSPECT)
+    house.spool = watched = Watched(house)  # type: ignore[assignment]
+    async with sink(at_rcpt=(Rule("*", Reply(451, "4.2.0", ("later",))),), times=3) as (running, inbox):
+        await house.drain(running)
+    assert inbox.copies == {"a@x": 1}
+    assert watched.alone == [(1, 0)]
 
 
 async def test_below_the_limit_nobody_is_suspected(house: House, autojump_clock: MockClock) -> None:

@@ -16,8 +16,10 @@ from spooler.ident import EPOCH, IdMaker, now_us
 from spooler.records import WorkerRow
 from spooler.spool import sqlite_race
 from spooler.spool.examination import PostgresFacts, Spool, SqliteFacts, examine
+from spooler.spool.migrate import create_or_upgrade
 from spooler.spool.revision import REVISION
 from spooler.spool.store import Store
+from tests.servers.postgres import postgres
 from tests.spool.making import act, put, worker
 
 if TYPE_CHECKING:
@@ -247,3 +249,17 @@ def test_dead_server() -> None:
     """A server that does not answer is an error as for every command."""
     with pytest.raises(UnavailableError):
         examine("postgresql://u@127.0.0.1:1/spool")
+
+
+def test_a_real_standby() -> None:
+    """A spool on a standby can be looked at, and is refused."""
+    with postgres() as server:
+        url = server.new_database()
+        create_or_upgrade(url)
+        server.become_standby()
+        facts = examine(url)
+        assert isinstance(facts, PostgresFacts)
+        assert facts.standby
+        (problem,) = (finding for finding in judged(facts) if finding.level is Level.PROBLEM)
+        assert problem.exit_code == 78
+        assert "standby" in problem.what

@@ -66,6 +66,12 @@ class Postgres:
         """Start it again on what is on its disk; it answers when this returns."""
         self._process = self._start()
 
+    def become_standby(self) -> None:
+        """Kill it and start it again as a standby whose primary is gone."""
+        self.kill()
+        (self._sockets.parent / "data" / "standby.signal").touch()
+        self.start()
+
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Let all its processes stand still (SIGSTOP) for the block: nothing answers, nothing is refused."""

@@ -48,6 +48,15 @@ def test_what_ends_in_order_is_no_death(store: Store) -> None:
     assert died(store, ident) == [0]
 
 
+def test_an_attempt_that_ends_clears_of_suspicion(store: Store) -> None:
+    """Workers that died long ago count no more: what is deadly does not come to an end."""
+    (ident,) = put(store)
+    die(store, 5)
+    me = worker(store)
+    store.settle(me, results(claim(store, me), Outcome.DEFERRED), now=DUE)
+    assert died(store, ident) == [0]
+
+
 def test_one_message_is_claimed(store: Store) -> None:
     """Its recipients on the route, suspects first, as many as wanted, and nothing of others."""
     to = [NewRecipient(address=f"u{n}@example.org", route="other" if n == 3 else "default") for n in range(4)]

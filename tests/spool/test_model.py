@@ -74,6 +74,7 @@ class Model:
             del self.queue[key]
             return "settled" if ours else "fact"
         row.lease, row.due, row.attempts = None, result.due, result.attempt
+        row.claims = row.attempts  # whatever its workers died of before, it was not this
         row.uncertain = row.uncertain or result.uncertain
         return "settled"
 

@@ -16,11 +16,12 @@ END = Statement(
     DELETE FROM recipient r USING b WHERE r.message_id = b.message_id AND r.n = b.n AND r.lease = :worker
     """,
 )
-# an attempt that is recorded already changes nothing, even if the same worker claimed the recipient again
+# An attempt that is recorded already changes nothing, even if the same worker claimed the recipient again.
+# One that came to its end clears of suspicion: see `spooler.policy.poison`.
 DEFER = Statement(
     """
     WITH {b}
-    UPDATE recipient AS r SET lease = NULL, due = b.due, attempts = b.attempt,
+    UPDATE recipient AS r SET lease = NULL, due = b.due, attempts = b.attempt, claims = b.attempt,
         may_be_delivered = r.may_be_delivered OR b.uncertain,
         stage = b.stage, code = b.code, enhanced = b.enhanced, text = b.text,
         hold = coalesce(r.hold, nullif(b.hold, ''))
