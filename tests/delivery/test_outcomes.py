@@ -57,6 +57,15 @@ async def test_lost_before_the_dot_is_repeated_at_once_and_costs_no_attempt(
     assert {line[1:] for line in house.story(message)} == {(1, "delivered", False)}
 
 
+async def test_lost_again_and_again_is_repeated_once_a_claim(house: House, autojump_clock: MockClock) -> None:
+    """The second loss in a row is an attempt that failed: what always breaks a session does not go round."""
+    message = house.enqueue("a@x")
+    async with sink(drops=(Drop(DropAt.RCPT),)) as (running, _):
+        await house.drain(running, until_empty=False)
+        assert running.counters.connections == 2
+    assert house.story(message) == [("a@x", 1, "deferred", False)]
+
+
 async def test_lost_after_the_dot_is_uncertain_and_recorded(house: House, autojump_clock: MockClock) -> None:
     """The copy arrived, its answer did not: the second copy has its uncertain attempt in the ledger."""
     message = house.enqueue("a@x")
