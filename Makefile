@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format bench bench-quick bench-tuning bench-memory bench-backlog lock clean
+.PHONY: help demo test lint format bench bench-quick bench-tuning bench-memory bench-backlog bench-kills lock clean
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -47,6 +47,9 @@ bench-memory: $(STAMP) ## measure the memory of workers alone
 
 bench-backlog: $(STAMP) ## measure claims from up to 5 M recipients, half an hour and 20 GB of disk
 	$(BIN)/python -m bench.claiming
+
+bench-kills: $(STAMP) ## kill workers under load, 500 times on each database, an hour
+	$(BIN)/python -m bench.kills
 
 lock: ## renew the locks (needs uv)
 	uv pip compile pyproject.toml --universal --upgrade --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements/run.lock

@@ -161,7 +161,36 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[LoadFigures]
 
 
-Kept = Figures | Claims | Memory
+class KillFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of every recipient of so many kills, by the target's own count; `uncertain`: attempts
+    that may have delivered, each recorded; `unexplained`: copies beyond those."""
+
+    spool: str
+    target: str
+    kills: int
+    recipients: int
+    lost: int
+    false_success: int
+    false_failure: int
+    duplicates: int
+    uncertain: int
+    unexplained: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.false_success or self.false_failure or self.unexplained)
+
+
+class Kills(msgspec.Struct, frozen=True, kw_only=True):
+    """`kills.json`; `sessions` is the route's limit."""
+
+    facts: dict[str, str]
+    sessions: int
+    rows: list[KillFigures]
+
+
+Kept = Figures | Claims | Memory | Kills
 
 
 def save(figures: Kept, path: Path) -> None:

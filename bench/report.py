@@ -15,6 +15,7 @@ from bench.figures import (
     EntrantFigures,
     Figures,
     GoalFigures,
+    Kills,
     Memory,
     save,
 )
@@ -256,6 +257,48 @@ def write_tuning(kept: Figures, folder: Path) -> None:
     """Write the report of what adapts against what is fixed into `folder`."""
     save(kept, folder / "tuning.json")
     (folder / "tuning.md").write_text(document(kept))
+
+
+def kills_table(kept: Kills) -> str:
+    """What kills came to, Postfix's beside them."""
+    rows = [
+        (
+            f"spooler, {DATABASES[row.spool]}",
+            row.target,
+            f"{row.kills:,}",
+            *(f"{count:,}" for count in (row.recipients, row.lost, row.false_success, row.false_failure)),
+            f"{row.duplicates:,}",
+            f"{row.duplicates / row.kills:.2f}",
+            f"{row.uncertain:,}",
+            f"{row.unexplained:,}",
+        )
+        for row in kept.rows
+    ]
+    kills, copies = texts.POSTFIX_KILLS, texts.POSTFIX_DUPLICATES
+    told = (f"{kills}", f"{texts.POSTFIX_RECIPIENTS:,}", *[NOTHING] * 3, f"{copies}", f"{copies / kills:.2f}")
+    rows.append(("Postfix", NOTHING, *told, NOTHING, f"{copies}"))
+    headings = (
+        "",
+        "target",
+        "kills",
+        "recipients",
+        "lost",
+        "false successes",
+        "false failures",
+        "second copies",
+        "a kill",
+        "uncertain attempts",
+        "copies without one",
+    )
+    return markdown(headings, rows)
+
+
+def write_kills(kept: Kills, folder: Path) -> None:
+    """Write the report of kills and its figures into `folder`."""
+    save(kept, folder / "kills.json")
+    text = texts.KILLS.format(sessions=kept.sessions)
+    parts = ["# Workers killed", text, kills_table(kept), "## Measured on", _listed(kept.facts)]
+    (folder / "kills.md").write_text("\n\n".join(parts) + "\n")
 
 
 def write(kept: Figures, folder: Path) -> None:

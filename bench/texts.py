@@ -16,6 +16,14 @@ MEMORY = (
     "The most memory that a worker held, all its processes together (what they share is counted for each); "
     "no more than 150 MB (143 MiB) are allowed. Repeat it with `make bench-memory`."
 )
+KILLS = (
+    "Workers killed with SIGKILL under full load, {sessions} connections at most, at random moments: one in "
+    "seven was stopped for a while before, and of one in seven its spool process died instead. A last one "
+    "delivers what is left. Copies are counted by what the target wrote down; second ones can come of what "
+    "was on the wire without an answer, and each has its uncertain attempt in the ledger. Postfix, whose "
+    "lmtp processes were all killed each time, had 20 connections too. Repeat it with `make bench-kills`."
+)
+POSTFIX_KILLS, POSTFIX_RECIPIENTS, POSTFIX_DUPLICATES = 10, 6000, 6  # measured for this project
 SETTINGS = {
     "spooler": "as by default (`spooler drain --spool … --target …`): every commit on disk, a log line for "
     "every transaction, into a file; timed by its own log from the worker's start until everything is "

@@ -1,6 +1,6 @@
 """A worker that is killed again and again under load, and what became of every recipient.
 
-See `tests.crash.oracle` for who judges. The target is `spooler sink`, in a process that is not killed.
+See `tests.crash.oracle` for who judges. The target is a process that is not killed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import os
 import random
 import signal
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spooler.ident import now_us
+from spooler.spool.store import Store
 from tests.crash.oracle import read_ledger
-from tests.servers.own_sink import own_sink
-from tests.supervise.command import put, running
+from tests.crash.targets import counting_target
+from tests.spool.making import message
+from tests.supervise.command import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,25 +45,33 @@ class Tally:
     queued: int
 
 
-def kill_workers(url: str, folder: Path, *, kills: int, seed: int) -> Tally:
-    """Kill so many workers on the spool at `url`, let one deliver what is left, and count."""
+def kill_workers(
+    url: str, folder: Path, *, kills: int, seed: int, kind: str = "sink", sessions: int = 10
+) -> Tally:
+    """Kill so many workers on the spool at `url`, let one deliver what is left, and count.
+
+    `kind` is the target's: see `tests.crash.targets`.
+    """
     rng = random.Random(seed)
     config = folder / "spooler.toml"
     addresses: list[str] = []
-    with own_sink(record=True) as sink:
+    with counting_target(kind) as target:
         config.write_text(
             f"spool = {json.dumps(url)}\n"
             f"[worker]\njournal = {json.dumps(str(folder / 'journals'))}\n"
-            f'[routes.default]\ndestinations = ["{sink.tcp}"]\n'
+            f'[routes.default]\ndestinations = ["{target.destination}"]\nsessions = {sessions}\n'
             'hold-off = 0.2\nretry = { first = "200ms", maximum = "1s" }\n'
         )
         for life in range(kills):
             waiting = _SOME if life == 0 else rng.randrange(_SOME)
-            addresses += put(url, waiting, start=len(addresses))
+            some = [target.address(n) for n in range(len(addresses), len(addresses) + waiting)]
+            with Store.open(url) as store:
+                store.enqueue([message(address) for address in some], now=now_us())
+            addresses += some
             _live_and_die(folder / f"log{life}", config, rng)
         with running(folder / "last", "drain", "--config", str(config), "--until-empty") as last:
             assert last.process.wait(_ENOUGH) == 0, last.spoken()
-        copies = Counter(reply.recipient for reply in sink.final_replies() if reply.code == 250)
+        copies = target.copies()
     ledger = read_ledger(url)
     return Tally(
         kills=kills,

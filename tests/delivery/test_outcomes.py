@@ -76,6 +76,15 @@ async def test_a_spool_that_refuses_a_chunk_is_asked_again(house: House, autojum
     assert inbox.digests == {hashlib.sha256(octets).hexdigest()}
 
 
+async def test_lost_again_and_again_is_repeated_once_a_claim(house: House, autojump_clock: MockClock) -> None:
+    """The second loss in a row is an attempt that failed: what always breaks a session does not go round."""
+    message = house.enqueue("a@x")
+    async with sink(drops=(Drop(DropAt.RCPT),)) as (running, _):
+        await house.drain(running, until_empty=False)
+        assert running.counters.connections == 2
+    assert house.story(message) == [("a@x", 1, "deferred", False)]
+
+
 async def test_lost_after_the_dot_is_uncertain_and_recorded(house: House, autojump_clock: MockClock) -> None:
     """The copy arrived, its answer did not: the second copy has its uncertain attempt in the ledger."""
     message = house.enqueue("a@x")
