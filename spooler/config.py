@@ -179,6 +179,8 @@ def check_config(config: Config) -> None:
             f"lhlo '{show(config.lhlo)}' is no name to greet a server with",
             hint="give a host name in ASCII, or an address in brackets such as [192.0.2.1]",
         )
+    if "\0" in config.worker.journal:
+        raise UsageError("worker.journal has a NUL in it", hint="name a folder")
     for name, route in config.routes.items():
         if not route.destinations:
             raise UsageError(f"route '{name}' has no destinations", hint="add one")

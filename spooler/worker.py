@@ -30,7 +30,7 @@ from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
 from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
-from spooler.errors import SpoolerError
+from spooler.errors import SpoolerError, StorageError, TryAgainError
 from spooler.events import Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
 from spooler.journal.place import create
@@ -80,6 +80,8 @@ class WorkerRun:
         self._asked = trio.Event()
         self._asked_again = trio.Event()
         self._lanes: dict[str, Lane] = {}
+        self.failure: SpoolerError | None = None
+        """Why it stopped by itself, where it could not go on."""
 
     @property
     def lanes(self) -> dict[str, Lane]:
@@ -118,7 +120,7 @@ class WorkerRun:
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
         recovery = Recovery(ground, root=self._journals, boot=boot, routes=self._config.routes)
-        heartbeat = Heartbeat(ground, recovery, lost=self.stop, clock=self._uptime)
+        heartbeat = Heartbeat(ground, recovery, lost=self._fenced, clock=self._uptime)
         await heartbeat.observe_others()
         pool = Pool(self._dial)
         gear = Gear(
@@ -155,6 +157,7 @@ class WorkerRun:
                 for session in pool.expire(now=trio.current_time(), idle=0.0):
                     leaving.start_soon(session.quit)
             nursery.cancel_scope.cancel()
+        assert not (settled and journal.unanswered), "an intent that was neither answered nor taken back"
         if settled and not heartbeat.fenced:
             try:
                 await self._spool.unregister(worker, now=self._clock())
@@ -201,6 +204,14 @@ class WorkerRun:
     def _broke(self, why: str) -> None:
         """Stop: without a journal that is durable nothing may be sent."""
         self._observe(SpoolTrouble(doing="journalling", why=why, retry_in=0.0))
+        self.failure = StorageError(why, hint="look at its disk, then start again: what was sent is known")
+        self.stop()
+
+    def _fenced(self) -> None:
+        self.failure = TryAgainError(
+            "another worker declared this one dead: it stood still for longer than its leases live",
+            hint="its recipients were taken over; start it again",
+        )
         self.stop()
 
     async def _tidy(self, pool: Pool, journal: Journal) -> None:

@@ -193,5 +193,7 @@ async def _obeying(run: WorkerRun, log: EventLog, tether: Tether | None) -> bool
             await nursery.start(watch_signals, lambda _: stop(1))
             nursery.start_soon(lambda: tether.obey(stop, orphaned=orphaned))
         settled = await run.run()
+        if run.failure is not None:
+            raise run.failure
         nursery.cancel_scope.cancel()
     return settled

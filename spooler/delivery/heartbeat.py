@@ -3,9 +3,9 @@
 One row, beaten every 5 s, renews all leases of a worker. Another worker is dead when its counter has
 not moved for 60 s of this machine's uptime (CLOCK_BOOTTIME, which runs on in suspend and does not
 jump), counted only over our own successful beats: after an outage of the database nobody robs anybody.
-Within one boot and PID namespace a process that is not there any more is dead at once. Whoever can get at
-the journal of a dead worker goes by that (see `recovery`), at once; others wait 5 minutes more for somebody
-who can, and then take all that it held as uncertain.
+Whoever can get at the journal of a dead worker goes by that (see `recovery`), at once; others wait 5 minutes
+more for somebody who can, and then take all that it held as uncertain. Within one boot and PID namespace a
+process that is not there any more, and left no journal, is dead at once.
 """
 
 from __future__ import annotations
@@ -123,16 +123,19 @@ class Heartbeat:
     async def observe_others(self) -> None:
         """Look at the other workers' journals and counters, and take over what dead ones held."""
         ground = self._ground
-        recovered = await self._recovery.run()
         present: dict[int, tuple[int, float]] = {}
         gone: set[int] = set()
         for row in await ground.spool.workers():
-            if row.id == ground.worker or row.id in recovered:
+            if row.id == ground.worker:
                 continue
             count, since = self._seen.get(row.id, (row.beat, self._credit))
             present[row.id] = (row.beat, since if count == row.beat else self._credit)
             if row.host == self._whereabouts and is_gone(row.pid):
                 gone.add(row.id)
+        # whose process is gone now has written its last: its journal is found here, or is in others' hands
+        for worker in await self._recovery.run():
+            present.pop(worker, None)
+        gone = {worker for worker in gone if not self._recovery.has_journal(worker)}
         self._seen = present
         for worker, (_, since) in list(present.items()):
             if worker in gone or self._credit - since >= DEAD + GRACE:

@@ -212,7 +212,7 @@ class Lane:
         self._leave(parcel, now)
         self.held_bytes -= parcel.held_bytes
         again = [*reckoning.fresh_connection, *reckoning.next_transaction]
-        self._ground.journal.void(transaction, parcel.claim.message_id, [r.n for r in again])
+        self._ground.journal.close_intent(transaction, parcel.claim.message_id, [r.n for r in again])
         for some, repeated in (
             (reckoning.fresh_connection, True),
             (reckoning.next_transaction, parcel.repeated),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 from spooler.config import Route
 from spooler.delivery.settler import BATCH, insist
 from spooler.events import WorkerState
-from spooler.journal.place import orphans
+from spooler.journal.place import exists, orphans
 from spooler.journal.reader import read
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class Recovery:
                 folder.release()
         return gone
 
+    def has_journal(self, worker: int) -> bool:
+        """Whether a journal of this worker lies here: somebody is at it, or nobody could be yet."""
+        return exists(self._root, spool=self._ground.spool.uuid, worker=worker)
+
     async def _recover(self, folder: Folder) -> bool:
         ground, worker = self._ground, folder.worker
         try:
@@ -78,7 +82,10 @@ class Recovery:
                 partial(ground.spool.settle, worker, some, now=ground.clock()),
             )
         uncertain, given_back = await self._release(worker, found)
-        folder.remove()
+        try:
+            folder.remove()
+        except OSError as error:
+            self._leave(worker, f"{folder.path} cannot be removed: {error.strerror}")
         detail = f"{len(found.results)} results, {uncertain} uncertain, {given_back} given back"
         ground.observe(WorkerState(worker=worker, state="recovered", detail=f"by its journal: {detail}"))
         return True

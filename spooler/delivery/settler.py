@@ -59,9 +59,9 @@ class Settler:
         """Results that are not durable yet."""
         return len(self._results)
 
-    def add(self, results: Sequence[RecipientResult], owner: object = None) -> None:
-        """Take results to settle; `owner` is whose intent they answer, if there is one."""
-        self._ground.journal.record(results, owner)
+    def add(self, results: Sequence[RecipientResult]) -> None:
+        """Take results to settle."""
+        self._ground.journal.record(results)
         self._results.extend(results)
         self._tell()
 

@@ -96,6 +96,17 @@ def create(root: Path, *, spool: str, worker: int) -> Folder:
     return folder
 
 
+def exists(root: Path, *, spool: str, worker: int) -> bool:
+    """Whether a worker's folder is there, or cannot be looked for."""
+    try:
+        (root / spool / format_id(worker)).stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def orphans(root: Path, *, spool: str) -> Iterator[Folder]:
     """Lock and give the folders that belong to nobody any more, one after the other."""
     try:

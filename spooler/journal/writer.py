@@ -111,22 +111,26 @@ class Journal:
         """Octets that were written to the last segment."""
         return self._segments[-1].at
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether there are intents of which nothing was said yet."""
+        return bool(self._open)
+
     def intend(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """Note that end-of-data may be handed over for these; `owner` stands for their attempt."""
         self._position += 1
         self._open[owner] = self._position
         self._notes.append(Intent(message_id, n))
 
-    def void(self, owner: object, message_id: int, n: Sequence[int]) -> None:
-        """Note that nothing was handed over for these after all."""
+    def close_intent(self, owner: object, message_id: int, n: Sequence[int]) -> None:
+        """An attempt is over: its results are recorded next, and for `n` nothing was handed over."""
         if self._open.pop(owner, None) is not None and n:
             self._position += 1
             self._notes.append(Void(message_id, n))
 
-    def record(self, results: Sequence[RecipientResult], owner: object = None) -> None:
+    def record(self, results: Sequence[RecipientResult]) -> None:
         """Note what became of recipients; settle results in the order in which they are recorded."""
         self._position += 1
-        self._open.pop(owner, None)
         self._notes.append(Results(results))
         self._unsettled.append((self._position, len(results)))
 
@@ -187,6 +191,9 @@ class Journal:
 
     def _troubled(self, error: OSError) -> bool:
         self.trouble = f"journal {self._folder.path} cannot be written to: {error.strerror}"
+        if not self._folder.path.exists() and not self.broken:
+            self.broken = f"journal {self._folder.path} was removed under its worker"
+            self._broke(self.broken)
         return False
 
     def _begin_segment(self) -> None:
@@ -211,7 +218,7 @@ class Journal:
 
     def _end(self, segment: _Segment) -> None:
         os.close(segment.fd)
-        segment.path.unlink()
+        segment.path.unlink(missing_ok=True)
 
 
 def _sync(descriptors: Iterable[int]) -> None:

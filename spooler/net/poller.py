@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-_READ = select.EPOLLIN | select.EPOLLPRI
+_READ = select.EPOLLIN
 _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT
-_EDGES = select.EPOLLIN | _WRITE | select.EPOLLRDHUP | select.EPOLLET
+_EDGES = _READ | _WRITE | select.EPOLLRDHUP | select.EPOLLET
 MOST = 256  # channels told at a time
 
 

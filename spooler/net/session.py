@@ -164,12 +164,10 @@ class Session:
         self._source = source
         try:
             await self._run(source)
-        except SessionLostError:
-            for event in self._events:
-                if isinstance(event, Finished):
-                    source.finished(event.transaction)
-            raise
         finally:
+            self._report(
+                source
+            )  # lost, cancelled or a bug: what was proven is no longer the client's to tell
             self._source = None
 
     async def _run(self, source: Source) -> None:
@@ -183,6 +181,14 @@ class Session:
             else:
                 await self._make_room()
             need = self._advance(source)
+
+    def _report(self, source: Source) -> None:
+        """Hand over the transactions that are finished; the other events stay."""
+        if self._events:
+            finished = [event for event in self._events if isinstance(event, Finished)]
+            self._events = deque(event for event in self._events if not isinstance(event, Finished))
+            for event in finished:
+                source.finished(event.transaction)
 
     def _advance(self, source: Source) -> _Need:
         """Do all that can be done without waiting; return what has to be waited for."""
@@ -279,10 +285,12 @@ class Session:
             async for chunk in content:
                 client.body(chunk)
                 await self._flush()
+                self._report(source)
                 if client.body_due is not transaction:
                     return  # refused, or the server is closing: the rest is not wanted
         while client.chunks_unanswered:
             await self._listen()
+            self._report(source)
         if client.body_due is transaction:
             self._end_body(source)
 
@@ -321,6 +329,9 @@ class Session:
             if not await self._transport.wait(write=True, deadline=deadline):
                 raise SessionLostError(f"the server took no data for {self._timeouts.block:g} s", Stage.BODY)
             self._read()
+            if self._source is not None:
+                self._report(self._source)
+                self._source.commit()
             if self._client.closed:
                 return  # it said 421: not one byte more, least of all an end-of-data
             if self._client.ends_unsent and self._source is not None and not self._source.may_end():

@@ -20,6 +20,7 @@ from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
 from tests.delivery.house import EPOCH, House, route_to, sink
 from tests.delivery.test_running import Flaky
+from tests.journal.making import answer
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -73,7 +74,7 @@ async def test_results_settle_intents_wait_the_rest_is_due(house: House, autojum
     by_id = {claim.message_id: claim for claim in claims}
     for message in messages[:2]:
         journal.intend(message, message, [0])
-    journal.record(delivered(by_id[messages[0]]), messages[0])
+    answer(journal, delivered(by_id[messages[0]]), messages[0])
     assert journal.push()
     journal.abandon()
     async with sink() as (running, inbox):

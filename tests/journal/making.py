@@ -35,6 +35,12 @@ def result(message_id: int, n: int = 0) -> RecipientResult:
     )
 
 
+def answer(journal: Journal, results: list[RecipientResult], owner: object) -> None:
+    """Note the results of an attempt that had an intent."""
+    journal.close_intent(owner, 0, [])
+    journal.record(results)
+
+
 def journal(root: Path, worker: int = WORKER, *, every: float = 0) -> Journal:
     """Begin a journal."""
     return Journal(

@@ -17,7 +17,7 @@ from spooler.journal import writer
 from spooler.journal.place import orphans
 from spooler.journal.reader import Found, read
 from spooler.journal.record import PREFIX, Ending, Head, frame, notes_of
-from tests.journal.making import BOOT, SPOOL, WORKER, journal, result
+from tests.journal.making import BOOT, SPOOL, WORKER, answer, journal, result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,10 +56,10 @@ class Written:
                 self.open.update(keys)
             elif what == "void":
                 ours._open.setdefault(message, 0)
-                ours.void(message, message, list(range(count)))
+                ours.close_intent(message, message, list(range(count)))
                 self.open.difference_update(keys)
             else:
-                ours.record([result(*key) for key in keys], message)
+                answer(ours, [result(*key) for key in keys], message)
                 self.results += keys
                 self.open.difference_update(keys)
             self.last = ours.size if what != "segment" else 0

@@ -13,7 +13,7 @@ from spooler.errors import CannotCreateError
 from spooler.journal import writer
 from spooler.journal.place import Folder, create, orphans, root_of
 from spooler.journal.reader import Found, read
-from tests.journal.making import BOOT, SPOOL, WORKER, journal, result
+from tests.journal.making import BOOT, SPOOL, WORKER, answer, journal, result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +40,9 @@ def test_intents_without_a_result_are_uncertain(tmp_path: Path) -> None:
     ours.intend("b", 2, [0])
     ours.intend("c", 3, [0, 1])
     assert ours.push()
-    ours.record([result(1, 0), result(1, 1)], "a")
-    ours.void("c", 3, [1])
-    ours.record([result(3, 0)], "c")
+    answer(ours, [result(1, 0), result(1, 1)], "a")
+    ours.close_intent("c", 3, [1])
+    answer(ours, [result(3, 0)], "c")
     assert ours.push()
     ours.intend("d", 1, [1])  # a later attempt of the same worker
     assert ours.push()
@@ -57,7 +57,7 @@ def test_what_was_not_pushed_is_not_there(tmp_path: Path) -> None:
     ours = journal(tmp_path)
     ours.intend("a", 1, [0])
     ours.push()
-    ours.record([result(1)], "a")
+    answer(ours, [result(1)], "a")
     ours.abandon()
     assert found(tmp_path) == Found([], uncertain=[(1, 0)], complete=True)
 
@@ -69,7 +69,7 @@ def test_a_torn_end_loses_the_last_frame_alone(tmp_path: Path, cut: int) -> None
     ours.intend("a", 1, [0])
     ours.push()
     whole = ours.size
-    ours.record([result(1)], "a")
+    answer(ours, [result(1)], "a")
     ours.push()
     end = ours.size
     ours.abandon()
@@ -88,7 +88,7 @@ def test_a_frame_that_rotted_ends_the_segment(tmp_path: Path) -> None:
     ours.intend("a", 1, [0])
     ours.push()
     at = ours.size
-    ours.record([result(1)], "a")
+    answer(ours, [result(1)], "a")
     ours.push()
     ours._begin_segment()  # as when it is full
     ours.intend("b", 2, [0])
@@ -107,7 +107,7 @@ def test_after_a_power_cut_nothing_is_known_to_be_safe(tmp_path: Path) -> None:
     """Another boot: the journal's end may be lost, so what is not in it may have been sent all the same."""
     ours = journal(tmp_path)
     ours.intend("a", 1, [0])
-    ours.record([result(1)], "a")
+    answer(ours, [result(1)], "a")
     ours.push()
     ours.abandon()
     assert found(tmp_path, boot="the next boot") == Found([result(1)], uncertain=[], complete=False)
@@ -158,12 +158,12 @@ def test_segments_go_when_all_in_them_is_settled(tmp_path: Path, monkeypatch: py
         assert ours.writable
         ours.intend(message, message, [0])
         assert ours.push()
-        ours.record([result(message)], message)
+        answer(ours, [result(message)], message)
         assert ours.push()
     assert len(list(folder.glob("*/0*"))) > 5
     ours.settled(200)
     assert len(list(folder.glob("*/0*"))) > 5  # the old intent is still open
-    ours.record([result(1)], "old")
+    answer(ours, [result(1)], "old")
     ours.push()
     ours.settled(1)
     assert len(list(folder.glob("*/0*"))) == 1
@@ -205,7 +205,7 @@ def test_a_full_disk_refuses_intents_and_takes_results(
     assert message > 20
     assert ours.trouble.endswith("cannot be written to: No space left on device")
     for done in range(1, 11):
-        ours.record([result(done)], done)
+        answer(ours, [result(done)], done)
         assert ours.push()
     monkeypatch.undo()
     monkeypatch.setattr(writer, "SEGMENT", 8192)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spooler.records import State
 from spooler.spool.store import Store
 from tests.servers.own_sink import own_sink
 from tests.supervise.command import children_of, is_there, put, running
@@ -74,13 +75,16 @@ def test_a_worker_of_two_outlives_its_processes(postgres_url: str, tmp_path: Pat
 
 def test_the_second_signal_ends_at_once(postgres_url: str, tmp_path: Path) -> None:
     """After the first, transactions may end; the second, to the keeper alone, cuts them off, as uncertain."""
-    put(postgres_url, 2)
+    put(postgres_url, 1)
     with own_sink("--delay", "final=300") as sink:
         where = ("worker", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
         with running(tmp_path / "log", *where) as worker:
             with Store.open(postgres_url) as store:
-                worker.until(lambda: {row.state.value for row in store.stats()} == {"active"})
-            worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+                for count in (1, 2):  # one after the other, so that one process does not take both
+                    worker.until(lambda: _active(store) == count)
+                    if count == 1:
+                        worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+                        put(postgres_url, 1, start=1)
             worker.process.send_signal(signal.SIGINT)
             worker.until(lambda: len(worker.lines("worker", state="stopping")) == 2)
             with pytest.raises(subprocess.TimeoutExpired):
@@ -88,6 +92,10 @@ def test_the_second_signal_ends_at_once(postgres_url: str, tmp_path: Path) -> No
             worker.process.send_signal(signal.SIGINT)
             assert worker.ends() == 0
     assert len(worker.lines("uncertain")) == 2
+
+
+def _active(store: Store) -> int:
+    return sum(row.count for row in store.stats() if row.state is State.ACTIVE)
 
 
 def test_processes_without_a_keeper_end(postgres_url: str, tmp_path: Path) -> None:
