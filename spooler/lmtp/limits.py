@@ -1,7 +1,7 @@
 """What a destination allows: transactions on a session, recipients in a transaction. Neither is announced.
 
 A server that has had enough of a session says so with 421, with a refusal of MAIL that speaks of the session
-(Stalwart: 452 4.4.5), with one refusal after another, or by closing. What was in flight behind is then lost
+(Stalwart: 452 4.4.5), with one 452 after another, or by closing. What was in flight behind is then lost
 time at best and uncertain at worst. So where sessions ended in the same way behind the same number of
 transactions, none begins more than that: it says QUIT, and the next one goes on. It is not in the server's
 words whether that was a limit, or a shutdown that met two sessions at the same place. So a limit is doubted:
@@ -29,7 +29,10 @@ _REMEMBERED = 16  # ends of sessions that are compared
 _AGREEING = 2  # of them that make a limit: each costs what was in flight, and a wrong one is soon forgotten
 _FIRST_DOUBT = 4  # sessions, or full transactions, until a limit is doubted for the first time
 _LAST_DOUBT = 256
-_REFUSALS = 3  # of MAIL in a row, for the time being, after which another session may be better off
+_REFUSALS = 3  # of MAIL with 452, in a row, after which another session may be better off
+_NO_ROOM = (
+    452  # RFC 5321 section 4.2.3: what servers say for any kind of too much; 451 is trouble of their own
+)
 
 
 class _Doubt:
@@ -131,7 +134,7 @@ class Served:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._ended = self._trying = False
-        self._refusals = 0  # of MAIL, in a row
+        self._refusals = 0  # of MAIL with 452, in a row
         self.begun = 0
         self.taken = 0
         """Those whose MAIL was accepted."""
@@ -162,7 +165,7 @@ class Served:
             if self._trying:
                 self._tried(taken=True)
         elif reply.temporary:
-            self._refusals += 1
+            self._refusals = self._refusals + 1 if reply.code == _NO_ROOM else 0
             if reply.ends_session or self._trying or self._refusals == _REFUSALS:
                 self.end("refused MAIL")
 
