@@ -366,7 +366,7 @@ SPOOL = (
         "spooler/spool/statements/leasing.py",
         "FROM worker w WHERE w.id = :worker AND w.fenced IS NULL",
         "FROM worker w WHERE w.id = :worker",
-        ("tests/spool/test_claim.py", "tests/spool/test_leases.py"),
+        ("tests/spool/test_claim.py",),
     ),
     Mutation(
         "acknowledged before the commit",
