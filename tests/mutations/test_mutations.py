@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from tests.mutations.table import MUTATIONS, POLICY
+from tests.mutations.dialogue import POLICY
+from tests.mutations.table import MUTATIONS
 from tests.mutations.trying import TREE, TableError, check_unmutated, copy_of, is_noticed
 
 if TYPE_CHECKING:

@@ -82,6 +82,14 @@ def test_deferred_is_due_later(store: Store) -> None:
     assert (recipient.attempts, recipient.claims, recipient.due) == (1, 2, DUE + MINUTE)
 
 
+def test_only_what_is_due_of_what_waits(store: Store) -> None:
+    """Mail for later is left where some is due now, though there is room for it."""
+    by = worker(store)
+    (first,) = put(store)
+    put(store, message(not_before=DUE + MINUTE))
+    assert [one.message_id for one in claim(store, by)] == [first]
+
+
 def test_past_its_time(store: Store) -> None:
     """What is over its time is claimed like the rest: the worker settles it as expired."""
     put(store, message(expires=NOW + 1))
@@ -170,6 +178,16 @@ def test_dead_worker_claims_nothing(store: Store, other: Store) -> None:
         claim(store, me)
 
     assert counts(store) == {"waiting": 1}
+
+
+def test_fenced_worker_claims_nothing(store: Store) -> None:
+    """While its recipients are being taken over, and its row is still there."""
+    put(store)
+    by = worker(store)
+    act(store, "UPDATE worker SET fenced = :now WHERE id = :id", now=NOW, id=by)
+    with pytest.raises(TryAgainError, match="declared dead"):
+        claim(store, by)
+    assert store.left() == 1
 
 
 def test_next_due(store: Store) -> None:

@@ -1,0 +1,245 @@
+"""Mistakes in what is kept, and in who may end it: delivery, journal, spool, intake."""
+
+from __future__ import annotations
+
+from tests.mutations.trying import Mutation
+
+_RECOVERY = "tests/delivery/test_recovery.py"
+_JOURNAL = "tests/journal/test_journal.py"
+_SETTLE = "tests/spool/test_settle.py"
+
+DELIVERY = (
+    Mutation(
+        "repeated at once without end",
+        "spooler/delivery/parcel.py",
+        "and around.may_repeat and not parcel.repeated:",
+        "and around.may_repeat:",
+        ("tests/delivery/test_outcomes.py::test_lost_again_and_again_is_repeated_once_a_claim",),
+    ),
+    Mutation(
+        "an expired recipient dropped",
+        "spooler/delivery/claimer.py",
+        "        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))\n",
+        "        results_of(parcel.recipients, parcel, verdict, lane.around(None))\n",
+        ("tests/delivery/test_outcomes.py::test_time_over_expires",),
+    ),
+    Mutation(
+        "results taken for settled before they are",
+        "spooler/delivery/settler.py",
+        "            began = ground.clock()\n",
+        "            began = ground.clock()\n            ground.journal.settled(len(batch))\n",
+        ("tests/delivery/test_settler.py",),
+    ),
+    Mutation(
+        "results forgotten that came while others were settled",
+        "spooler/delivery/settler.py",
+        "            for _ in batch:\n                self._results.popleft()\n",
+        "            self._results.clear()\n",
+        ("tests/delivery/test_settler.py",),
+    ),
+    Mutation(
+        "journal not replayed",
+        "spooler/delivery/recovery.py",
+        "for start in range(0, len(found.results), BATCH):",
+        "for start in range(0):",
+        (_RECOVERY,),
+    ),
+    Mutation(
+        "open intents given back as safe",
+        "spooler/delivery/recovery.py",
+        "if found.complete and found.uncertain:",
+        "if False:",
+        (_RECOVERY,),
+    ),
+    Mutation(
+        "a rescued recipient dropped",
+        "spooler/spool/statements/leasing.py",
+        "    UPDATE recipient SET lease = NULL, due = :due\n    WHERE (message_id, n) IN",
+        "    DELETE FROM recipient WHERE :due > 0 AND (message_id, n) IN",
+        ("tests/spool/test_leases.py",),
+    ),
+    Mutation(
+        "an incomplete journal trusted",
+        "spooler/delivery/recovery.py",
+        "uncertain=not found.complete,",
+        "uncertain=False,",
+        (_RECOVERY,),
+    ),
+    Mutation(
+        "an attempt without an intent",
+        "spooler/delivery/feed.py",
+        "self._journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])",
+        "assert parcel.recipients",
+        ("tests/delivery/test_intents.py",),
+    ),
+    Mutation(
+        "an intent not taken back",
+        "spooler/delivery/lane.py",
+        "        self._ground.journal.void(transaction, parcel.claim.message_id, [r.n for r in again])\n",
+        "",
+        ("tests/delivery/test_intents.py",),
+    ),
+    Mutation(
+        "a worker that is slow robbed",
+        "spooler/delivery/heartbeat.py",
+        "if worker in gone or self._credit - since >= DEAD + GRACE:",
+        "if worker in gone or self._credit - since >= 0:",
+        ("tests/delivery/test_running.py",),
+    ),
+    Mutation(
+        "a stale heartbeat taken for a fresh one",
+        "spooler/delivery/heartbeat.py",
+        "return not self.fenced and self._clock() - self._last_good < FRESH",
+        "return not self.fenced",
+        (_RECOVERY,),
+    ),
+)
+
+JOURNAL = (
+    Mutation(
+        "fsync failure ignored",
+        "spooler/journal/writer.py",
+        '                self.broken = f"journal',
+        '                _ = f"journal',
+        (_JOURNAL,),
+    ),
+    Mutation(
+        "a short write taken for a whole one",
+        "spooler/journal/writer.py",
+        "            if written < len(data):\n",
+        "            if written < 0:\n",
+        (_JOURNAL,),
+    ),
+    Mutation(
+        "a result does not answer its intent",
+        "spooler/journal/reader.py",
+        "open_.pop((result.message_id, result.n), None)",
+        "open_.get((result.message_id, result.n), None)",
+        (_JOURNAL,),
+    ),
+    Mutation(
+        "a rotten segment taken for a torn one",
+        "spooler/journal/reader.py",
+        "complete = complete and ending is not Ending.ROTTEN",
+        "complete = bool(complete)",
+        ("tests/journal/test_fuzz.py",),
+    ),
+    Mutation(
+        "another boot's journal taken for whole",
+        "spooler/journal/reader.py",
+        "head.boot == boot and head.number",
+        "head.number",
+        (_JOURNAL,),
+    ),
+    Mutation(
+        "a checksum not looked at",
+        "spooler/journal/record.py",
+        'return body if zlib.crc32(body) == int.from_bytes(segment[at + 4 : at + PREFIX], "big") else None',
+        "return body",
+        (_JOURNAL, "tests/journal/test_fuzz.py"),
+    ),
+    Mutation(
+        "a segment removed with an open intent in it",
+        "spooler/journal/writer.py",
+        "            next(iter(self._open.values()), self._position + 1),\n",
+        "            self._position + 1,\n",
+        (_JOURNAL,),
+    ),
+)
+
+SPOOL = (
+    Mutation(
+        "lease not looked at when a recipient ends",
+        "spooler/spool/statements/settling.py",
+        "DELETE FROM recipient WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker",
+        "DELETE FROM recipient WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND :worker > 0",
+        (_SETTLE,),
+    ),
+    Mutation(
+        "lease not looked at when a recipient is put off",
+        "spooler/spool/statements/settling.py",
+        "r.n = b.n AND r.lease = :worker AND r.attempts < b.attempt\n",
+        "r.n = b.n AND :worker > 0 AND r.attempts < b.attempt\n",
+        (_SETTLE,),
+    ),
+    Mutation(
+        "a late failure ends a recipient",
+        "spooler/spool/settling.py",
+        "ours = held is not None and held.lease == by.worker and held.attempts < r.attempt",
+        "ours = held is not None",
+        (_SETTLE,),
+    ),
+    Mutation(
+        "a late delivery is no fact",
+        "spooler/spool/settling.py",
+        "if held is None or not (ours or r.outcome is Outcome.DELIVERED):",
+        "if held is None or not ours:",
+        (_SETTLE,),
+    ),
+    Mutation(
+        "a result settled twice",
+        "spooler/spool/settling.py",
+        "        if (*key, r.at) in recorded:\n",
+        "        if (*key, r.at) in ():\n",
+        (_SETTLE,),
+    ),
+    Mutation(
+        "due time ignored",
+        "spooler/spool/statements/leasing.py",
+        "r.lease IS NULL AND r.due <= :now\n    ORDER BY r.due, r.message_id",
+        "r.lease IS NULL AND :now > 0\n    ORDER BY r.due, r.message_id",
+        ("tests/spool/test_claim.py",),
+    ),
+    Mutation(
+        "a fenced worker claims",
+        "spooler/spool/statements/leasing.py",
+        "FROM worker w WHERE w.id = :worker AND w.fenced IS NULL",
+        "FROM worker w WHERE w.id = :worker",
+        ("tests/spool/test_claim.py",),
+    ),
+    Mutation(
+        "acknowledged before the commit",
+        "spooler/spool/connect.py",
+        "                conn.commit()\n",
+        "                conn.rollback()\n",
+        ("tests/spool/test_intake.py",),
+    ),
+    Mutation(
+        "commits that are not on disk",
+        "spooler/spool/connect.py",
+        '                "synchronous = FULL",\n',
+        '                "synchronous = NORMAL",\n',
+        ("tests/spool/test_faults.py",),
+    ),
+    Mutation(
+        "an uncertain rescue leaves no row",
+        "spooler/spool/leasing.py",
+        "        sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)\n",
+        "",
+        ("tests/spool/test_leases.py",),
+    ),
+    Mutation(
+        "a claim of unknown fate kept",
+        "spooler/spool/leasing.py",
+        "            self.release(worker, doubtful, due=0)\n",
+        "",
+        ("tests/spool/test_leases.py",),
+    ),
+)
+
+INTAKE = (
+    Mutation(
+        "a bare carriage return kept",
+        "spooler/intake/normalise.py",
+        'block = _BARE_CR.sub(b" ", block)',
+        "block = bytes(block)",
+        ("tests/lmtp/test_fuzz.py", "tests/intake/test_normalise.py"),
+    ),
+    Mutation(
+        "an idempotency key ignored",
+        "spooler/spool/intake.py",
+        "there = by_key.get(key) if key else None",
+        "there = None",
+        ("tests/spool/test_intake.py",),
+    ),
+)
