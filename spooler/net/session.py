@@ -165,9 +165,7 @@ class Session:
         try:
             await self._run(source)
         finally:
-            self._report(
-                source
-            )  # lost, cancelled or a bug: what was proven is no longer the client's to tell
+            self._report(source)  # lost, cancelled or a bug: the client tells no more of it
             self._source = None
 
     async def _run(self, source: Source) -> None:

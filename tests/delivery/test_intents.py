@@ -30,14 +30,14 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Note]:
             told.append(("intent", message_id, list(n)))
             super().intend(owner, message_id, n)
 
-        def void(self, owner: object, message_id: int, n: Sequence[int]) -> None:
+        def close_intent(self, owner: object, message_id: int, n: Sequence[int]) -> None:
             if n:
                 told.append(("void", message_id, list(n)))
-            super().void(owner, message_id, n)
+            super().close_intent(owner, message_id, n)
 
-        def record(self, results: Sequence[RecipientResult], owner: object = None) -> None:
+        def record(self, results: Sequence[RecipientResult]) -> None:
             told.append(("result", results[0].message_id, [r.n for r in results]))
-            super().record(results, owner)
+            super().record(results)
 
     monkeypatch.setattr(worker, "Journal", Told)
     return told

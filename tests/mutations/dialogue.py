@@ -125,8 +125,8 @@ NET = (
     Mutation(
         "a pooled connection used without a look",
         "spooler/net/session.py",
-        "return self._client.idle and self._transport.receive() is None",
-        "return self._client.idle",
+        "return self._client.idle and not self.worn and self._transport.receive() is None",
+        "return self._client.idle and not self.worn",
         ("tests/net/test_session.py::test_idle_session_is_good_until_something_arrives",),
     ),
 )

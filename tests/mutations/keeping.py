@@ -61,21 +61,21 @@ DELIVERY = (
     Mutation(
         "an incomplete journal trusted",
         "spooler/delivery/recovery.py",
-        "uncertain=not found.complete,",
-        "uncertain=False,",
+        "if not found.complete:",
+        "if not found:",
         (_RECOVERY,),
     ),
     Mutation(
         "an attempt without an intent",
         "spooler/delivery/feed.py",
-        "self._journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])",
+        "self._ground.journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])",
         "assert parcel.recipients",
         ("tests/delivery/test_intents.py",),
     ),
     Mutation(
         "an intent not taken back",
         "spooler/delivery/lane.py",
-        "        self._ground.journal.void(transaction, parcel.claim.message_id, [r.n for r in again])\n",
+        "        self._ground.journal.close_intent(transaction, parcel.claim.message_id, [r.n for r in again])\n",
         "",
         ("tests/delivery/test_intents.py",),
     ),
@@ -106,8 +106,8 @@ JOURNAL = (
     Mutation(
         "a short write taken for a whole one",
         "spooler/journal/writer.py",
-        "            if written < len(data):\n",
-        "            if written < 0:\n",
+        "            if written < len(data):",
+        "            if written < 0:",
         (_JOURNAL,),
     ),
     Mutation(

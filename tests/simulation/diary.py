@@ -50,11 +50,11 @@ class Diary(Journal):
         """See Journal."""
         return not self._life.dead and super().writable
 
-    def void(self, owner: object, message_id: int, n: Sequence[int]) -> None:
+    def close_intent(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """See Journal."""
         if n and not self._life.dead:
             self._life.world.chance.hit("safe: repeated at once")
-        super().void(owner, message_id, n)
+        super().close_intent(owner, message_id, n)
 
     def settled(self, count: int) -> None:
         """See Journal."""

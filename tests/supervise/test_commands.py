@@ -80,11 +80,10 @@ def test_the_second_signal_ends_at_once(postgres_url: str, tmp_path: Path) -> No
         where = ("worker", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
         with running(tmp_path / "log", *where) as worker:
             with Store.open(postgres_url) as store:
-                for count in (1, 2):  # one after the other, so that one process does not take both
-                    worker.until(lambda: _active(store) == count)
-                    if count == 1:
-                        worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
-                        put(postgres_url, 1, start=1)
+                worker.until(lambda: _active(store) == 1)
+                worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+                put(postgres_url, 1, start=1)  # not at once, or one process would take both
+                worker.until(lambda: _active(store) == 2)
             worker.process.send_signal(signal.SIGINT)
             worker.until(lambda: len(worker.lines("worker", state="stopping")) == 2)
             with pytest.raises(subprocess.TimeoutExpired):
