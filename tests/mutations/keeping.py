@@ -75,7 +75,8 @@ DELIVERY = (
     Mutation(
         "an intent not taken back",
         "spooler/delivery/lane.py",
-        "        self._ground.journal.close_intent(transaction, parcel.claim.message_id, [r.n for r in again])\n",
+        "        self._ground.journal.close_intent(transaction, parcel.claim.message_id, "
+        "[r.n for r in again])\n",
         "",
         ("tests/delivery/test_intents.py",),
     ),

@@ -226,3 +226,33 @@ async def test_the_last_of_a_burst_has_a_deadline(autojump_clock: trio.testing.M
         (transaction,) = session.unfinished()
     assert caught.value.stage is Stage.RSET
     assert (transaction.uncertain, transaction.final_provisional) == (True, True)
+
+
+@pytest.mark.parametrize("large", [b"x" * 900_000 + b"\r\n", [b"x" * 200_000 + b"\r\n"] * 5])
+async def test_what_was_answered_is_told_while_more_goes_out(large: bytes | list[bytes]) -> None:
+    """A server that answers the first and stops reading in the next: who cancels the session then finds the
+    first one finished, and nothing of it among the unfinished."""
+    script = Script(BODY, BODY, large)
+    async with connected(buffer=4096, trust=chunked()) as (session, peer), trio.open_nursery() as nursery:
+
+        async def server() -> None:
+            await peer.greet(CHUNKING_HELLO)
+            heard = b""
+            while heard.count(b"RSET\r\n") < 2:
+                heard += await peer.stream.receive_some(64)
+            await peer.say(ACCEPT + DONE + ACCEPT + DONE + ACCEPT)
+
+        nursery.start_soon(server)
+        await session.greet("client")
+        told: list[int] = []
+        with trio.move_on_after(0.5) as scope:
+            async with trio.open_nursery() as running:
+                running.start_soon(session.run, script)
+                while len(script.done) < 2:
+                    await trio.lowlevel.checkpoint()
+                told.append(len(script.done))  # before anything ends the session
+        assert scope.cancelled_caught
+        assert told == [2]
+        assert [t.tag for t in script.done] == [0, 1]
+        assert [t.tag for t in session.unfinished()] == [2]
+        session.close()
