@@ -87,7 +87,9 @@ def _miscounted(url: str) -> list[str]:
     """Hold the tallies against the rows."""
     told = Counter({state: int(n) for state, n in ask(url, "SELECT state, sum(count) FROM tally GROUP BY 1")})
     counted: Counter[str] = Counter(waiting=ask(url, "SELECT count(*) FROM recipient")[0][0])
-    rows = ask(url, "SELECT outcome, late, count(*) FROM attempt WHERE who IS NULL GROUP BY 1, 2")
-    for outcome, late, count in rows:
+    what = "outcome, late, uncertain, count(*)"
+    rows = ask(url, f"SELECT {what} FROM attempt WHERE who IS NULL GROUP BY 1, 2, 3")
+    for outcome, late, uncertain, count in rows:
         counted["late" if late else "deferrals" if outcome == "deferred" else outcome] += count
+        counted["uncertain"] += count if uncertain and not late else 0
     return [] if +told == +counted and -told == Counter() else [f"tallies say {told}, the rows {counted}"]

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +24,6 @@ from tests.servers.process import SPOOLER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 WHOLE = bool(os.environ.get("SPOOLER_EXTREMES"))
 SIZE = 10**9 if WHOLE else 40 * 10**6
@@ -47,17 +50,31 @@ def run(*arguments: str, stdin: Iterable[bytes] = ()) -> tuple[str, int]:
         assert process.stdout is not None
         assert process.stderr is not None
         noise: list[bytes] = []
+        peak = 0
+
+        def watch() -> None:
+            # not getrusage, which counts what this process held when it forked
+            nonlocal peak
+            with suppress(OSError, TypeError):
+                while True:
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    peak = max(peak, int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024)  # type: ignore[index]
+                    time.sleep(0.01)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
         reading = threading.Thread(target=lambda: noise.append(process.stderr.read()))  # type: ignore[union-attr]
         reading.start()
         for piece in stdin:
             process.stdin.write(piece)
         process.stdin.close()
         said = process.stdout.read().decode()
-        _, status, usage = os.wait4(process.pid, 0)
+        process.wait()
         reading.join()
-        process.returncode = os.waitstatus_to_exitcode(status)
+        watching.join()
     assert process.returncode == 0, noise
-    return said, usage.ru_maxrss * 1024
+    assert peak
+    return said, peak
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
