@@ -56,7 +56,7 @@ def draw_profile(chance: Chance) -> Profile:
         bland=chance.may(0.15),
         nested=chance.may(0.3),
         silent=chance.may(0.5),
-        pause=chance.pick((0.0005, 0.01, 0.2)),
+        pause=chance.pick((0.0005, 0.01, 0.01, 0.2, 2.5)),
     )
 
 

@@ -14,8 +14,13 @@ from tests.simulation.many import run_many
 from tests.simulation.world import run_seed
 
 SEEDS = 300
-KEPT_SEEDS: dict[int, str] = {}
-"""Seeds that showed a fault of the product once, and which."""
+KEPT_SEEDS: dict[int, str] = {
+    7: "a lane with parcels and nobody to serve it: its session left for one that got no connection",
+}
+"""Seeds that show a fault of the product where what mended it is taken out, and which.
+
+They hold for the simulation as it is: whoever changes what is drawn in it looks for others.
+"""
 
 
 def test_seeds() -> None:

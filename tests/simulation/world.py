@@ -41,6 +41,7 @@ EPOCH = 1_800_000_000_000_000  # µs UTC at which a run begins
 DAY = 86400.0  # seconds
 LONGEST = 40 * DAY  # that a run may take, of its own time
 SEGMENT = 8192  # octets of a journal's segment: small, so that many are begun and ended
+LONGEST_DRAIN = 6 * 3600.0  # seconds, when nothing goes wrong any more
 _ROUNDS = 400  # of draining what is left, at the most
 
 
@@ -216,7 +217,8 @@ class World:
                     return
                 await trio.sleep(max(0.0, (due - host.clock()) / 1e6) + 0.001)
             life = Life(self, host, number=self.count())
-            await life.run(self._config, until=Until(empty=False))
+            with trio.fail_after(LONGEST_DRAIN):
+                await life.run(self._config, until=Until(empty=False))
             self._check()
 
 
