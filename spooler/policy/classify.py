@@ -11,7 +11,8 @@ The rules, in the order in which they are asked (RFC 2033 section 4.2, RFC 5321 
 
 A reply that only a desynchronised or unready server gives never fails a recipient: 503 (bad sequence)
 and 530 (authentication required) are temporary wherever they stand, and in a final slot, where 503 can
-not be in place, they leave the outcome uncertain.
+not be in place, they leave the outcome uncertain. So does 421 there: it may come at any time (RFC 5321
+section 3.8), also where the reply that was due is missing and the server grew tired of the silence.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from spooler.reply import Reply, Stage
 from spooler.result import Outcome
 
 _OUT_OF_PLACE = frozenset({503, 530})
+_CLOSING = 421
 CONTENT_GONE = "the content is missing in the spool"
 
 # as in `spooler.lmtp.slots`: an enum's member by a name of its own
@@ -135,7 +137,7 @@ def _of_final(reply: Reply) -> Verdict:
         return Verdict(_DELIVERED, _FINAL, reply.code, reply.enhanced, reply.text)
     if reply.permanent and reply.code not in _OUT_OF_PLACE:
         return Verdict(_FAILED, _FINAL, reply.code, reply.enhanced, reply.text)
-    doubtful = not reply.temporary
+    doubtful = not reply.temporary or reply.code == _CLOSING
     return Verdict(_DEFERRED, _FINAL, reply.code, reply.enhanced, reply.text, doubtful)
 
 

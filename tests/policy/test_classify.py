@@ -25,7 +25,7 @@ def reply(code: int, enhanced: str = "") -> Reply:
         (250, DELIVERED, False),
         (251, DELIVERED, False),
         (354, DEFERRED, True),
-        (421, DEFERRED, False),
+        (421, DEFERRED, True),
         (450, DEFERRED, False),
         (452, DEFERRED, False),
         (503, DEFERRED, True),
