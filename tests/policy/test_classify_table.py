@@ -42,7 +42,8 @@ def expected(row: dict[str, str], flags: dict[str, bool]) -> tuple[Outcome, Stag
             return Outcome.DELIVERED, Stage.FINAL, False, Then.SETTLE
         if final in FAILING:
             return Outcome.FAILED, Stage.FINAL, False, Then.SETTLE
-        doubtful = final in {"sequence", "log in", "go"}  # which can not stand there
+        # these can not stand there, and closing may come for a reply that was due and is missing
+        doubtful = final in {"sequence", "log in", "go", "closing"}
         return Outcome.DEFERRED, Stage.FINAL, doubtful, Then.SETTLE
     refused = mail not in {"none", "ok"} or rcpt not in {"none", "ok"}
     if flags["handed_over"] and (flags["envelope_provisional"] or not refused):
