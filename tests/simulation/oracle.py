@@ -67,7 +67,7 @@ class Oracle:
 
     def next_due(self) -> int | None:
         """When the next recipient is due, µs UTC; None if none is queued."""
-        (due,) = self._database.execute("SELECT min(due) FROM recipient").fetchone()
+        (due,) = self._database.execute("SELECT min(due) FROM recipient WHERE hold IS NULL").fetchone()
         return None if due is None else int(due)
 
     def check(self, truth: Truth, profiles: list[Profile], *, over: bool = False) -> None:
