@@ -43,16 +43,16 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     code: int
     enhanced: str
     lines: tuple[str, ...]
+    positive: bool = False
+    """Whether the command was done (2yz); follows from the code, and is asked for eight times a message."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "positive", 200 <= self.code < 300)
 
     @property
     def text(self) -> str:
         """All lines as one."""
         return " ".join(line for line in self.lines if line)
-
-    @property
-    def positive(self) -> bool:
-        """Whether the command was done (2yz)."""
-        return 200 <= self.code < 300
 
     @property
     def go_ahead(self) -> bool:

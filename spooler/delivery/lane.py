@@ -27,6 +27,7 @@ from spooler.result import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from spooler.claim import ClaimedRecipient
     from spooler.config import Route
     from spooler.delivery.ports import Ground
     from spooler.delivery.settler import Settler
@@ -38,6 +39,7 @@ MAILBOX_SHARE = 4  # one mailbox may have a quarter of the sessions, and always 
 STUCK = 1.0  # seconds without anything begun or done for a mailbox
 POSTPONED = 5.0  # seconds that its mail then waits in the spool
 BUSY_ANSWERS = 3  # transactions in a row that got nothing but "later" are the target's, not a mailbox's
+_CHUNKED = Mode.CHUNKED  # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 _BUSY = frozenset({451})
 _OPEN = (Outcome.DELIVERED, Outcome.FAILED)
 
@@ -211,23 +213,25 @@ class Lane:
             self._look_for_shut(reckoning.results)
         self._leave(parcel, now)
         self.held_bytes -= parcel.held_bytes
-        again = [*reckoning.fresh_connection, *reckoning.next_transaction]
+        again = reckoning.fresh_connection + reckoning.next_transaction
         self._ground.journal.close_intent(transaction, parcel.claim.message_id, [r.n for r in again])
-        for some, repeated in (
-            (reckoning.fresh_connection, True),
-            (reckoning.next_transaction, parcel.repeated),
-        ):
-            if some:
-                part = parcel.part(some, repeated=repeated)
-                self.held_bytes += part.held_bytes
-                self.push_back(part)
+        if again:
+            self._once_more(parcel, reckoning.fresh_connection, repeated=True)
+            self._once_more(parcel, reckoning.next_transaction, repeated=parcel.repeated)
         if reckoning.results:
             took = around.now - parcel.started
-            chunked = transaction.mode is Mode.CHUNKED
+            chunked = transaction.mode is _CHUNKED
             self._adapt(codes, now, chunked=chunked, took=took / 1_000_000)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
             self._tell(parcel, reckoning.results, destination=target.name, mode=mode, took=took)
+
+    def _once_more(self, parcel: Parcel, recipients: list[ClaimedRecipient], *, repeated: bool) -> None:
+        """Put recipients of a parcel back in line."""
+        if recipients:
+            part = parcel.part(recipients, repeated=repeated)
+            self.held_bytes += part.held_bytes
+            self.push_back(part)
 
     def _look_for_shut(self, results: list[RecipientResult]) -> None:
         """Learn which mailboxes take no mail for now, and which do again."""

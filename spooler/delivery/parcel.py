@@ -13,7 +13,7 @@ from spooler.config import Route
 from spooler.envelope import BodyType
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.policy import backoff
-from spooler.policy.classify import Seen, Then, Verdict, judge
+from spooler.policy.classify import Seen, Then, Verdict, judge, of_final
 from spooler.reply import Stage
 from spooler.result import Doubtful, Outcome, RecipientResult
 
@@ -131,7 +131,11 @@ def _verdicts(
         if final is not None and final is same:
             verdicts[-1][1].append(recipient)
             continue
-        same = final if proven else None
+        if final is not None and proven:
+            same = final
+            verdicts.append((of_final(final), [recipient]))
+            continue
+        same = None
         seen = Seen(
             mail=transaction.mail,
             rcpt=rcpt,

@@ -115,18 +115,19 @@ class Client(Listener):
         """Whether `begin` is allowed now."""
         if self.state is not _READY or self._current is not None or self._reset_held:
             return False
-        if not self._served.may_begin(alone=not self._open):
+        begun = self._open.order
+        if not self._served.may_begin(alone=not begun):
             return False
-        if not self._open:
+        if not begun:
             return not self._fifo and not self._reader.pending
-        mode, newest = self.mode, self._open.newest()
+        mode, newest = self.mode, begun[-1]
         if mode is _LOCKSTEP or newest.alone:
             return False
         if newest.mode is not _CHUNKED and not self.trust.may_overlap(len(newest.accepted)):
             return False
         if mode is _CHUNKED:
-            return len(self._open) < self.depth and self.in_flight < WINDOW
-        return len(self._open) < MAX_CARRIED
+            return len(begun) < self.depth and self.in_flight < WINDOW
+        return len(begun) < MAX_CARRIED
 
     @property
     def worn(self) -> bool:
@@ -136,12 +137,12 @@ class Client(Listener):
     @property
     def open(self) -> int:
         """How many transactions are begun and not finished."""
-        return len(self._open)
+        return len(self._open.order)
 
     @property
     def in_flight(self) -> int:
         """Octets from where the first open transaction began."""
-        return self._outgoing.queued - self._open.oldest().begun_at if self._open else 0
+        return self._outgoing.queued - self._open.order[0].begun_at if self._open.order else 0
 
     @property
     def body_due(self) -> Transaction | None:
@@ -182,7 +183,7 @@ class Client(Listener):
             raise LocalProtocolError(f"no transaction may begin: {self!r}")
         group = commands.envelope(transaction, self.capabilities)
         mode = transaction.mode = self._last_mode = self.mode
-        if not self._open:
+        if not self._open.order:
             self._marker = None
         if mode is _CHUNKED:
             self._begin_chunked(transaction)
@@ -246,7 +247,10 @@ class Client(Listener):
 
         Nothing comes once the server has closed, so that what is SAFE stays so.
         """
-        return b"" if self.closed else self._outgoing.take()
+        outgoing = self._outgoing
+        if outgoing.taken == outgoing.queued or self.state is _CLOSED:
+            return b""
+        return outgoing.take()
 
     def sent(self, count: int) -> None:
         """Report that the kernel (or, under TLS, the encrypted outgoing buffer) took `count` more octets.

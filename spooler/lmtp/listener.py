@@ -91,9 +91,10 @@ class Listener:
         except RemoteProtocolError as error:
             replies, fault = error.replies, error
         try:
-            at = 0
+            at, fifo = 0, self._fifo
             while at < len(replies):
-                at += self._take_several(replies, at) or self._take(replies[at], events)
+                several = fifo[0].due - fifo[0].read > 1 if fifo else False
+                at += (several and self._take_several(replies, at)) or self._take(replies[at], events)
             self.replies_read += len(replies)
             if fault is not None and self.state is not _CLOSED:
                 raise fault
@@ -144,12 +145,12 @@ class Listener:
     # --- replies
 
     def _take_several(self, replies: Sequence[Reply], at: int) -> int:
-        """Give replies from `at` on to the slot that they are due to, if it waits for several.
+        """Give replies from `at` on to the slot that they are due to, which waits for several.
 
         Returns how many: 0 where not all of them are what most are, a success in its place.
         """
-        slot = self._fifo[0] if self._fifo else None
-        if slot is None or slot.due - slot.read < 2 or self._lines or slot.at > self._outgoing.taken:
+        slot = self._fifo[0]
+        if self._lines or slot.at > self._outgoing.taken:
             return 0
         run = replies[at : at + slot.due - slot.read]
         transaction, stage = slot.transaction, slot.stage

@@ -22,27 +22,20 @@ if TYPE_CHECKING:
 class OpenTransactions:
     """The open transactions of one session, oldest first."""
 
-    __slots__ = ("_order", "complete")
+    __slots__ = ("complete", "order")
 
     def __init__(self) -> None:
-        self._order: deque[Transaction] = deque()
+        self.order: deque[Transaction] = deque()
+        """They themselves; for reading."""
         self.complete = 0  # so many, from the left, are complete and wait for their proof
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.order)
 
     def add(self, transaction: Transaction) -> None:
         """Open one."""
         transaction.begun = True
-        self._order.append(transaction)
-
-    def newest(self) -> Transaction:
-        """Return the last one opened."""
-        return self._order[-1]
-
-    def oldest(self) -> Transaction:
-        """Return the first one that is still open."""
-        return self._order[0]
+        self.order.append(transaction)
 
     def finish(self, transaction: Transaction) -> None:
         """Its last reply was read."""
@@ -51,7 +44,7 @@ class OpenTransactions:
 
     def prove(self) -> list[Transaction]:
         """The stream is aligned behind all that is complete: take these out."""
-        proven = [self._order.popleft() for _ in range(self.complete)]
+        proven = [self.order.popleft() for _ in range(self.complete)]
         self.complete = 0
         for transaction in proven:
             transaction.proven = True
@@ -61,13 +54,13 @@ class OpenTransactions:
 
     def put_back(self, proven: Iterable[Transaction]) -> None:
         """What was proven could not be reported."""
-        self._order.extendleft(reversed(list(proven)))
+        self.order.extendleft(reversed(list(proven)))
 
     def gave_too_few(self) -> bool:
         """A reply came too early: had a transaction several final replies to give?"""
         return any(
             len(transaction.accepted) > 1 and transaction.end_of_data_end is not None
-            for transaction in self._order
+            for transaction in self.order
         )
 
     def appraise(self, *, sent: int, suspect: bool, marker: str | None, rset: Reply | None) -> bool:
@@ -80,7 +73,7 @@ class OpenTransactions:
         """
         aligned = True
         costly = False
-        for transaction in self._order:
+        for transaction in self.order:
             if transaction.proven:
                 continue
             if transaction.data is None or not transaction.data.go_ahead:
@@ -111,4 +104,4 @@ class OpenTransactions:
 
     def all(self) -> list[Transaction]:
         """Return them, in order."""
-        return list(self._order)
+        return list(self.order)

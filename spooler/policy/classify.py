@@ -82,7 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 def judge(seen: Seen) -> Verdict:
     """Decide what became of one recipient."""
     if seen.final is not None and not seen.final_provisional:
-        return _of_final(seen.final)
+        return of_final(seen.final)
     if seen.handed_over and (seen.envelope_provisional or not _refused(seen)):
         return _uncertain(seen)
     if not seen.envelope_provisional:
@@ -132,7 +132,8 @@ def _refused(seen: Seen) -> bool:
     return any(reply is not None and not reply.positive for reply in (seen.mail, seen.rcpt))
 
 
-def _of_final(reply: Reply) -> Verdict:
+def of_final(reply: Reply) -> Verdict:
+    """Decide by a final reply in its own proven slot: rule 1, which asks for nothing else."""
     if reply.positive:
         return Verdict(_DELIVERED, _FINAL, reply.code, reply.enhanced, reply.text)
     if reply.permanent and reply.code not in _OUT_OF_PLACE:
