@@ -27,6 +27,7 @@ _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT
 _EDGES = _READ | _WRITE | select.EPOLLRDHUP | select.EPOLLET
 MOST = 256  # channels told at a time
+ROUNDS = 8  # such times before others have their turn: a turn of trio's costs as much as a message
 
 
 class Poller:
@@ -53,15 +54,23 @@ class Poller:
                 self._scope = trio.CancelScope(deadline=self._next)
                 with self._scope:
                     await trio.lowlevel.wait_readable(number)
-                for ready, flags in self._epoll.poll(0, MOST):
-                    channel = self._channels.get(ready)
-                    if channel is not None:  # else it was closed since
-                        channel.tell(flags)
+                for _ in range(ROUNDS):
+                    if not self._tell():
+                        break
                 now = trio.current_time()
                 if now >= self._next:
                     self._expire(now)
         finally:
             self._epoll.close()
+
+    def _tell(self) -> bool:
+        """Tell who is ready; whether anybody was."""
+        told = self._epoll.poll(0, MOST)
+        for ready, flags in told:
+            channel = self._channels.get(ready)
+            if channel is not None:  # else it was closed since
+                channel.tell(flags)
+        return bool(told)
 
     def expect(self, deadline: float) -> None:
         """Look at deadlines no later than this."""
