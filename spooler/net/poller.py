@@ -66,10 +66,13 @@ class Poller:
     def _tell(self) -> bool:
         """Tell who is ready; whether anybody was."""
         told = self._epoll.poll(0, MOST)
+        turns = []
         for ready, flags in told:
             channel = self._channels.get(ready)
-            if channel is not None:  # else it was closed since
-                channel.tell(flags)
+            if channel is not None and channel.tell(flags):  # none: it was closed since
+                turns.append(channel)
+        for channel in turns:
+            channel.turn()
         return bool(told)
 
     def expect(self, deadline: float) -> None:
@@ -101,6 +104,7 @@ class Channel:
         "_attend",
         "_late",
         "_poller",
+        "_prepare",
         "_readable",
         "_task",
         "_wanted",
@@ -115,6 +119,7 @@ class Channel:
         self._poller = poller
         self._task: trio.lowlevel.Task | None = None
         self._attend: Callable[[], float | None] | None = None
+        self._prepare: Callable[[], None] | None = None
         self._late = False
         self._wanted = 0
         self._readable = 0  # what of _READ and _GONE was told and not seen the end of
@@ -125,12 +130,20 @@ class Channel:
         """Whether a task waits."""
         return self._task is not None
 
-    def tell(self, flags: int) -> None:
-        """Take note of an edge."""
+    def tell(self, flags: int) -> bool:
+        """Take note of an edge; whether somebody waits for it, and is to have a turn."""
         self._readable |= flags & (_READ | _GONE)
         self._writable |= flags & _WRITE
         if self._task is None or not flags & self._wanted:
-            return
+            return False
+        if self._prepare is not None:
+            self._prepare()
+        return True
+
+    def turn(self) -> None:
+        """Let who waits go on."""
+        if self._task is None:
+            return  # it was closed since
         if self._attend is not None:
             deadline = self._attend()
             while deadline is not None and self._readable:
@@ -155,13 +168,19 @@ class Channel:
         self._writable = 0
 
     async def wait(
-        self, *, write: bool, deadline: float, attend: Callable[[], float | None] | None = None
+        self,
+        *,
+        write: bool,
+        deadline: float,
+        attend: Callable[[], float | None] | None = None,
+        prepare: Callable[[], None] | None = None,
     ) -> bool:
         """Wait until something can be read, or with `write` also until something can be written.
 
         `deadline` is of trio's clock; returns whether there is something before it. `attend` is called
         instead when there is: it must not raise, and returns a new deadline to wait on, or None to be done.
-        It is not called where there was something at once.
+        `prepare` is called before, for all that are ready together, and then `attend` for each: so what is
+        better done once than by each can be. Neither is called where there was something at once.
         """
         if self._readable or (write and self._writable):
             await trio.lowlevel.checkpoint()
@@ -171,6 +190,7 @@ class Channel:
         self._poller.expect(deadline)
         self._late = False
         self._attend = attend
+        self._prepare = prepare
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
         return not self._late
@@ -183,10 +203,10 @@ class Channel:
 
     def _wake(self) -> None:
         task, self._task = self._task, None
-        self._attend = None
+        self._attend = self._prepare = None
         assert task is not None
         trio.lowlevel.reschedule(task)
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._task = self._attend = None
+        self._task = self._attend = self._prepare = None
         return trio.lowlevel.Abort.SUCCEEDED

@@ -188,24 +188,32 @@ class Session:
             for event in finished:
                 source.finished(event.transaction)
 
-    def _advance(self, source: Source) -> _Need:
+    def _take_in(self, source: Source) -> None:
+        """Deal with what came, and queue all that may follow."""
+        events = self._events
+        while events:
+            match events.popleft():
+                case Finished(transaction=transaction):
+                    source.finished(transaction)
+                case ServerClosing(reply=reply):
+                    raise SessionLostError(f"the server closes the connection: {reply}", Stage.CONNECT)
+        self._fill(source)
+
+    def _advance(self, source: Source, *, taken_in: bool = False) -> _Need:
         """Do all that can be done without waiting; return what has to be waited for."""
-        client, events = self._client, self._events
+        client = self._client
         while True:
-            while events:
-                match events.popleft():
-                    case Finished(transaction=transaction):
-                        source.finished(transaction)
-                    case ServerClosing(reply=reply):
-                        raise SessionLostError(f"the server closes the connection: {reply}", Stage.CONNECT)
-            if self._fill(source):
+            if not taken_in:
+                self._take_in(source)
+            taken_in = False
+            if self._streamed is not None:
                 return _Need.CONTENT
             while burst := client.data_to_send():
                 taken = self._hand_over(burst)
                 if taken < len(burst):
                     self._rest = memoryview(burst)[taken:]
                     return _Need.ROOM
-            if events:
+            if self._events:
                 continue
             source.commit()
             if client.next_stage is not None:
@@ -217,17 +225,32 @@ class Session:
     async def _hear(self, source: Source) -> _Need:
         """Wait for replies, and do what follows from them, until something else has to be waited for."""
         answer: _Need | BaseException | None = None
+        prepared = False
 
-        def attend() -> float | None:
-            nonlocal answer
+        def prepare() -> None:
+            nonlocal answer, prepared
+            prepared = True
             try:
                 self._read()
-                answer = self._advance(source)
+                self._take_in(source)
             except BaseException as error:  # noqa: BLE001  # it is the session's, and raised there
+                answer = error
+
+        def attend() -> float | None:
+            nonlocal answer, prepared
+            if not prepared:
+                prepare()
+            prepared = False
+            if isinstance(answer, BaseException):
+                return None
+            try:
+                answer = self._advance(source, taken_in=True)
+            except BaseException as error:  # noqa: BLE001  # as above
                 answer = error
             return self._due() if answer is _Need.REPLY else None
 
-        if not await self._transport.wait(write=False, deadline=self._due(), attend=attend):
+        wait = self._transport.wait
+        if not await wait(write=False, deadline=self._due(), attend=attend, prepare=prepare):
             raise self._overdue()
         if isinstance(answer, BaseException):
             raise answer
@@ -236,10 +259,10 @@ class Session:
             answer = self._advance(source)
         return answer
 
-    def _fill(self, source: Source) -> bool:
+    def _fill(self, source: Source) -> None:
         """Queue all bodies that are due and all transactions that may begin.
 
-        Stops at a content that comes in pieces, and returns whether there is one.
+        Stops at a content that comes in pieces, which is then in `_streamed`.
         """
         client = self._client
         while True:
@@ -248,13 +271,13 @@ class Session:
                 content = source.content(due)
                 if not isinstance(content, bytes):
                     self._streamed = due, content
-                    return True
+                    return
                 client.body(content)
                 self._end_body(source)
                 continue
             transaction = source.next(self) if client.can_begin else None
             if transaction is None:
-                return False
+                return
             client.begin(transaction)
 
     async def quit(self) -> None:

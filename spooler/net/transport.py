@@ -34,12 +34,17 @@ class Transport(Protocol):
         """Return what has arrived: b"" at end of file, None if there is nothing now."""
 
     async def wait(
-        self, *, write: bool, deadline: float, attend: Callable[[], float | None] | None = None
+        self,
+        *,
+        write: bool,
+        deadline: float,
+        attend: Callable[[], float | None] | None = None,
+        prepare: Callable[[], None] | None = None,
     ) -> bool:
         """Wait until `receive` has something or, with `write`, `send` may take more.
 
-        `deadline` is of trio's clock; returns whether it came in time. `attend` may be called each time
-        instead of returning: see `spooler.net.poller.Channel.wait`.
+        `deadline` is of trio's clock; returns whether it came in time. `attend`, and `prepare` before it,
+        may be called each time instead of returning: see `spooler.net.poller.Channel.wait`.
         """
 
     def close(self) -> None:

@@ -136,6 +136,39 @@ async def test_who_attends_is_called_until_it_is_done(autojump_clock: MockClock)
         assert heard == [b"a", b"b", b"c"]  # nobody waits, nobody is called
 
 
+async def test_all_that_are_ready_prepare_before_any_attends(autojump_clock: MockClock) -> None:
+    """What came for several at once is taken in by each first, and answered then."""
+    poller = Poller()
+    pairs = [socket.socketpair() for _ in range(3)]
+    transports = [SocketTransport(ours, poller) for ours, _ in pairs]
+    order: list[str] = []
+
+    async def wait(transport: SocketTransport) -> None:
+        def attend() -> float | None:
+            order.append("attend")
+            return None
+
+        def prepare() -> None:
+            order.append("prepare")
+            transport.receive()
+
+        assert await transport.wait(write=False, deadline=math.inf, attend=attend, prepare=prepare)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        async with trio.open_nursery() as waiting:
+            for transport in transports:
+                waiting.start_soon(wait, transport)
+            await trio.testing.wait_all_tasks_blocked()
+            for _, theirs in pairs:
+                theirs.send(b"a")
+        assert order == ["prepare"] * 3 + ["attend"] * 3
+        for transport, (_, theirs) in zip(transports, pairs, strict=True):
+            transport.close()
+            theirs.close()
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_attends_sees_the_hang_up_too(autojump_clock: MockClock) -> None:
     """Data and the end of the stream in one edge: it is called for both."""
     async with ends() as (transport, theirs):

@@ -175,7 +175,12 @@ class SimTransport:
         return self.wire.give()
 
     async def wait(
-        self, *, write: bool, deadline: float, attend: Callable[[], float | None] | None = None
+        self,
+        *,
+        write: bool,
+        deadline: float,
+        attend: Callable[[], float | None] | None = None,
+        prepare: Callable[[], None] | None = None,
     ) -> bool:
         """See `Transport.wait`."""
         wire = self.wire
