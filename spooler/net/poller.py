@@ -26,7 +26,7 @@ _READ = select.EPOLLIN
 _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT
 _EDGES = _READ | _WRITE | select.EPOLLRDHUP | select.EPOLLET
-MOST = 256  # channels told at a time
+MOST = 8  # channels told at a time: with all at once the target would idle until the last has read
 ROUNDS = 8  # such times before others have their turn: a turn of trio's costs as much as a message
 
 
