@@ -41,7 +41,8 @@ class Command:
 
     def lines(self, event: str, **fields: object) -> list[dict[str, Any]]:
         """Return the log's lines of an event."""
-        found = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        whole, _, _being_written = self._log.read_text().rpartition("\n")
+        found = [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
         return [one for one in found if one["event"] == event and fields.items() <= one.items()]
 
     def spoken(self) -> list[str]:
