@@ -5,6 +5,7 @@ from __future__ import annotations
 from spooler.envelope import Priority
 from spooler.records import LedgerEntry, MessageInfo
 from spooler.spool.sql import Statement
+from spooler.spool.statements.shared import NOT_PAUSED
 
 STATS = Statement(
     """
@@ -12,11 +13,11 @@ STATS = Statement(
     HAVING sum(count) <> 0 ORDER BY route, state
     """
 )
-_FIRST = """
+_FIRST = f"""
     (SELECT r.due FROM recipient r WHERE r.route = :route AND r.priority = %d
-        AND r.hold IS NULL AND r.lease IS NULL ORDER BY r.due LIMIT 1)
+        AND r.hold IS NULL AND r.lease IS NULL AND {NOT_PAUSED} ORDER BY r.due LIMIT 1)
     """
-# the first entry of the index for each class
+# the first entry of the index for each class; none of a paused route
 NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority in Priority))
 MESSAGE = Statement(f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id")
 _LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"
