@@ -115,7 +115,7 @@ class Wire:
         taken = min(len(data), self._capacity - len(self._inbound))
         if taken and self.chance.may(0.1):
             taken = self.chance.rng.randint(0, taken)
-        if not self._lost:  # a stream has no holes: what a dying client sends last is lost with what went before
+        if not self._lost:  # a stream has no holes: what is sent last is lost with what went before it
             self._inbound += data[:taken]
         self._taken += taken
         self._handed.append((self._taken, age))
