@@ -11,6 +11,7 @@ Key = tuple[int, int]  # message id, n
 
 CANCELLED = "5.0.0"
 """RFC 3463 section 3.1: other undefined status, as where a person gives a message up."""
+GIVEN_UP = "given up by the postmaster"
 
 
 class Command(StrEnum):
@@ -50,7 +51,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     route: str = ""
     enhanced: str = CANCELLED
-    text: str = "given up by the postmaster"
+    text: str = GIVEN_UP
     lifetime: int = 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from spooler.command import Pause
 from spooler.result import RecipientResult
 
 
@@ -72,6 +73,13 @@ class RouteUp(msgspec.Struct, frozen=True):
     route: str
 
 
+class RoutePaused(msgspec.Struct, frozen=True):
+    """A person has paused a route, or (None) resumed it."""
+
+    route: str
+    pause: Pause | None
+
+
 class Settled(msgspec.Struct, frozen=True):
     """Results became durable; `late` of them no longer counted. `took` in µs."""
 
@@ -127,6 +135,7 @@ Event = (
     | WindowMoved
     | RouteDown
     | RouteUp
+    | RoutePaused
     | Settled
     | SpoolTrouble
     | WorkerState

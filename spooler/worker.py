@@ -4,7 +4,7 @@
             ├─ heartbeat     (until the very end: leases live as long as it beats)
             ├─ settler       (until everything is settled)
             ├─ journal       (syncs what was written to it)
-            ├─ housekeeping
+            ├─ housekeeping, and a look at which routes are paused
             └─ delivery ─┬─ claimer
                          └─ a crew per lane
 
@@ -27,6 +27,7 @@ from spooler.delivery.crew import Crew, Gear
 from spooler.delivery.heartbeat import Heartbeat, boot_id, boottime, whereabouts
 from spooler.delivery.housekeeping import Housekeeping
 from spooler.delivery.lane import Lane
+from spooler.delivery.pausing import Pauses
 from spooler.delivery.ports import Ground, SpoolPort
 from spooler.delivery.publishing import Publisher
 from spooler.delivery.recovery import Recovery
@@ -161,6 +162,7 @@ class WorkerRun:
             nursery.start_soon(journal.run)
             nursery.start_soon(chores.run)
             nursery.start_soon(self._tidy, pool, journal)
+            nursery.start_soon(Pauses(ground, self._lanes, resumed=claimer.look).run)
             if self._until is None:  # a drain has no use for mail that comes later
                 nursery.start_soon(claimer.listen)
             await self._deliver(worker, claimer, list(crews.values()))

@@ -23,7 +23,10 @@ from spooler.ident import format_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS = frozenset({"id", "message_id", "content", "lease", "worker"})
-_TIMES = frozenset({"at", "due", "created", "not_before", "expires", "started", "beat_at", "oldest"})
+_TIMES = frozenset(
+    {"at", "due", "created", "not_before", "expires", "started", "beat_at", "oldest", "since", "until"}
+    | {"probe_at", "clears"}
+)
 _DURATIONS = frozenset({"waited", "took"})
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _NARROW = 80  # columns below which a table of ours is no table any more

@@ -92,8 +92,12 @@ class Claimer:
                 self._dried = trio.Event()
                 await self._dried.wait()
             self._silence = await insist(self._ground, "listening", self._ground.spool.changed)
-            self._news = True
-            self.nudge()
+            self.look()
+
+    def look(self) -> None:
+        """Look again: something may have come due."""
+        self._news = True
+        self.nudge()
 
     def stop(self) -> None:
         """Claim nothing more."""

@@ -87,6 +87,7 @@ def _route(crew: Crew, now: int, zero: int) -> RouteStanding:
         limit=window.limit,
         depth=window.depth,
         phase=window.why,
+        paused=lane.paused,
         outage=_outage(lane.health, zero),
         shut=[ShutMailbox(address, until) for address, until in shut],
         shut_count=shut_count,

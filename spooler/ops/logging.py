@@ -28,6 +28,7 @@ from spooler.events import (
     ProcessEnded,
     Risk,
     RouteDown,
+    RoutePaused,
     RouteUp,
     SessionEnded,
     Settled,
@@ -116,6 +117,7 @@ class EventLog:
             WindowMoved: self._window,
             RouteDown: self._route_down,
             RouteUp: self._route_up,
+            RoutePaused: self._route_paused,
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
@@ -217,6 +219,14 @@ class EventLog:
 
     def _route_up(self, event: RouteUp) -> None:
         self._log.info("route up", route=event.route)
+
+    def _route_paused(self, event: RoutePaused) -> None:
+        if event.pause is None:
+            self._log.warning("route resumed", route=event.route)
+        else:
+            self._log.warning(
+                "route paused", route=event.route, who=event.pause.who, why=show(event.pause.why, TEXT_LIMIT)
+            )
 
     def _settled(self, event: Settled) -> None:
         self._log.debug("settled", results=event.results, late=event.late, ms=event.took // 1000)
