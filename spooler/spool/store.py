@@ -237,6 +237,10 @@ class Store:
 
         return listing.queue(self._db, filter, limit=limit, after=after)
 
+    def ahead(self, row: QueuedRecipient, *, limit: int) -> int:
+        """How many of its route and class are due before a queued recipient; at most `limit` are counted."""
+        return looking.ahead(self._db, row, limit=limit)
+
     def message(self, message_id: int) -> MessageInfo | None:
         """Return a message, or None."""
         return looking.one_message(self._db, message_id)

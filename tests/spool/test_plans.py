@@ -56,6 +56,7 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
         ("command: retry", steering.RETRY, _KEY, {"now": DUE}),
         ("command: reroute", steering.REROUTE, _KEY, {"route": "other"}),
         ("command: prolong", steering.PROLONG, (1,), {"expires": DUE}),
+        ("ahead", looking.AHEAD, (), _DUE | {"due": DUE, "message_id": 1, "n": 0}),
         ("ledger", looking.LEDGER_OF, (), {"message_id": 1}),
         ("ledger of an address", looking.LEDGER_FOR, (), {"address": "a", "limit": 10}),
         ("keys", intake.FIND_KEYS, ("", "k"), {}),

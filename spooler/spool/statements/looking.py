@@ -19,6 +19,16 @@ _FIRST = f"""
     """
 # the first entry of the index for each class; none of a paused route
 NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority in Priority))
+# how many of its class are due before a recipient, up to a limit
+AHEAD = Statement(
+    """
+    SELECT count(*) FROM (
+        SELECT 1 FROM recipient r WHERE r.route = :route AND r.priority = :priority
+            AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :due
+            AND (r.due, r.message_id, r.n) < (:due, :message_id, :n)
+        ORDER BY r.due, r.message_id, r.n LIMIT :limit) AS before
+    """
+)
 MESSAGE = Statement(f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id")
 _LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"
 LEDGER_OF = Statement(f"{_LEDGER} WHERE message_id = :message_id ORDER BY at, n")
