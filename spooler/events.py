@@ -113,6 +113,19 @@ class Held(msgspec.Struct, frozen=True):
     why: str
 
 
+class ConfigRead(msgspec.Struct, frozen=True):
+    """The configuration was read again: these options changed, and those change with a restart only."""
+
+    changed: Sequence[str]
+    restart: Sequence[str]
+
+
+class ConfigRefused(msgspec.Struct, frozen=True):
+    """A configuration that was read again is not acceptable: the old one stays in force."""
+
+    why: str
+
+
 class Risk(msgspec.Struct, frozen=True):
     """Something about this machine that may cost mail; `what` and `mend` are for people."""
 
@@ -142,5 +155,7 @@ Event = (
     | ProcessEnded
     | Risk
     | Held
+    | ConfigRead
+    | ConfigRefused
 )
 Observe = Callable[[Event], None]

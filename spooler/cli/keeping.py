@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from spooler.cli.progress import Summary, bar, together
-from spooler.cli.signals import watch_signals
+from spooler.cli.signals import watch_reload, watch_signals
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.ops.logging import EventLog
 from spooler.spool.starting import interpreter
 from spooler.supervise import Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from spooler.cli.options import Settings
+    from spooler.config import Config
 
 
 class Kept:
@@ -39,11 +40,11 @@ class Kept:
         self.env = inherited | {name: value for name, value in given.items() if value is not None}
 
 
-def keep_workers(kept: Kept, *, log_level: str) -> None:
-    """Run workers until a signal."""
+def keep_workers(kept: Kept, *, log_level: str, reread: Callable[[], Config]) -> None:
+    """Run workers until a signal; `reread` reads the configuration again, to see whether they can."""
     log = EventLog(level=log_level)
     keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=True, observe=log)
-    trio.run(_with_signals, keeper, log)
+    trio.run(_with_signals, keeper, log, reread)
 
 
 def keep_drain(kept: Kept, *, log_level: str, quiet: bool) -> int:
@@ -68,9 +69,11 @@ def keep_drain(kept: Kept, *, log_level: str, quiet: bool) -> int:
     return report.left
 
 
-async def _with_signals(keeper: Keeper, log: EventLog) -> None:
+async def _with_signals(keeper: Keeper, log: EventLog, reread: Callable[[], Config] | None = None) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
+        if reread is not None:
+            await nursery.start(watch_reload, reread, lambda _: keeper.reload(), log)
         await nursery.start(watch_signals, lambda _: keeper.stop())
         error = None
         try:

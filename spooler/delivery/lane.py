@@ -281,6 +281,18 @@ class Lane:
         for parcel in waiting:
             self._release(parcel)
 
+    def change(self, route: Route) -> None:
+        """Serve the route by another configuration, also if it was stopped before."""
+        now = trio.current_time()
+        if (route.sessions, route.adapt) != (self.route.sessions, self.route.adapt):
+            self.window.change(route.sessions, adapt=route.adapt, now=now)
+            self.window_moved()
+        self._shut.pace(first=route.retry.first.us, maximum=route.retry.maximum.us)
+        self.route = route
+        self.stopping = False
+        self.arrived.set()
+        self.nudge()
+
     def pause(self) -> None:
         """Begin nothing more until resumed; what has begun comes to its end."""
         self.paused = True

@@ -24,7 +24,6 @@ from spooler.worker_standing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spooler.config import Worker
     from spooler.delivery.claimer import Claimer
     from spooler.delivery.crew import Crew
     from spooler.delivery.settler import Settler
@@ -41,13 +40,12 @@ class Publisher:
         crews: Mapping[str, Crew],
         claimer: Claimer,
         settler: Settler,
-        limits: Worker,
         clock: Callable[[], int],
     ) -> None:
         self._crews = crews
         self._claimer = claimer
         self._settler = settler
-        self._limits = limits
+
         self._clock = clock
 
     def standing(self) -> WorkerStanding:
@@ -59,11 +57,15 @@ class Publisher:
         return WorkerStanding(
             at=now,
             version=_version(),
-            routes={name: _route(crew, now, zero) for name, crew in self._crews.items()},
+            routes={
+                name: _route(crew, now, zero)
+                for name, crew in self._crews.items()
+                if not crew.lane.stopping or crew.lane.held
+            },
             destinations={name: _destination(target, zero) for name, target in targets.items()},
             backlog=self._settler.backlog,
             buffered=sum(crew.lane.held_bytes for crew in self._crews.values()),
-            buffer=self._limits.buffer,
+            buffer=self._claimer.limits.buffer,
             suspects=self._claimer.suspects,
         )
 

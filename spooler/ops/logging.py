@@ -22,6 +22,8 @@ import trio
 
 from spooler.address import show
 from spooler.events import (
+    ConfigRead,
+    ConfigRefused,
     Doubt,
     Event,
     Held,
@@ -124,6 +126,8 @@ class EventLog:
             ProcessEnded: self._process_ended,
             Risk: self._risk,
             Held: self._held,
+            ConfigRead: self._config_read,
+            ConfigRefused: self._config_refused,
         }
 
     def __call__(self, event: Event) -> None:
@@ -258,6 +262,15 @@ class EventLog:
             route=event.route,
             recipients=event.recipients,
             why=show(event.why, TEXT_LIMIT),
+        )
+
+    def _config_read(self, event: ConfigRead) -> None:
+        write = self._log.warning if event.restart else self._log.info
+        write("configuration read", changed=list(event.changed), needs_restart=list(event.restart))
+
+    def _config_refused(self, event: ConfigRefused) -> None:
+        self._log.error(
+            "configuration refused", why=show(event.why, TEXT_LIMIT), now="the old one stays in force"
         )
 
     def _risk(self, event: Risk) -> None:
