@@ -49,7 +49,7 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
         ("notices", shared.ADD_NOTICES, (*_KEY, 1), {"now": DUE}),
         ("next due", looking.NEXT_DUE, (), {"route": "default"}),
         ("page end", steering.PAGE_END, (), {"message_id": 1, "n": 1, "skipped": 1000}),
-        ("examine", steering.EXAMINE, _KEY, {}),
+        ("examine", steering.EXAMINE, _KEY, {"now": DUE}),
         ("record a command", steering.RECORD, _KEY, _COMMAND),
         ("command: hold", steering.HOLD, _KEY, {"hold": ""}),
         ("command: release", steering.RELEASE, _KEY, {}),

@@ -18,9 +18,9 @@ PAGE_END = Statement(
 EXAMINE = Statement(
     f"""
     WITH {{b}}
-    SELECT r.message_id, r.n, r.route, {STATE} AS state, r.attempts, r.due, r.hold,
-        (SELECT m.not_before FROM message m WHERE m.id = r.message_id) AS not_before,
-        (SELECT m.expires FROM message m WHERE m.id = r.message_id) AS expires
+    SELECT r.message_id, r.n, r.route, {STATE} AS state, r.attempts > 0, r.hold IS NOT NULL, r.due > :now,
+        (SELECT m.not_before FROM message m WHERE m.id = r.message_id) > :now,
+        (SELECT m.expires FROM message m WHERE m.id = r.message_id) <= :now
     FROM b CROSS JOIN recipient r WHERE r.message_id = b.message_id AND r.n = b.n {{skip}}
     """,
     KEYS,
