@@ -28,6 +28,7 @@ from spooler.delivery.heartbeat import Heartbeat, boot_id, boottime, whereabouts
 from spooler.delivery.housekeeping import Housekeeping
 from spooler.delivery.lane import Lane
 from spooler.delivery.ports import Ground, SpoolPort
+from spooler.delivery.publishing import Publisher
 from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
 from spooler.errors import SpoolerError, StorageError, TryAgainError
@@ -37,6 +38,7 @@ from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.net.pool import Pool
 from spooler.net.transport import dial as dial_socket
+from spooler.worker_standing import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +122,13 @@ class WorkerRun:
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
         recovery = Recovery(ground, root=self._journals, boot=boot, routes=self._config.routes)
-        heartbeat = Heartbeat(ground, recovery, lost=self._fenced, clock=self._uptime)
+        heartbeat = Heartbeat(
+            ground,
+            recovery,
+            lost=self._fenced,
+            standing=lambda: encode(publisher.standing()),
+            clock=self._uptime,
+        )
         await heartbeat.observe_others()
         pool = Pool(self._dial)
         gear = Gear(
@@ -141,6 +149,10 @@ class WorkerRun:
             self._lanes[name] = Lane(
                 name=name, route=route, ground=ground, settler=settler, nudge=claimer.nudge
             )
+        crews = {name: Crew(lane, gear) for name, lane in self._lanes.items()}
+        publisher = Publisher(
+            crews=crews, claimer=claimer, settler=settler, limits=self._config.worker, clock=self._clock
+        )
         chores = Housekeeping(ground=ground, retention=self._config.worker.retention.us)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.poller.run)
@@ -151,7 +163,7 @@ class WorkerRun:
             nursery.start_soon(self._tidy, pool, journal)
             if self._until is None:  # a drain has no use for mail that comes later
                 nursery.start_soon(claimer.listen)
-            await self._deliver(worker, claimer, [Crew(lane, gear) for lane in self._lanes.values()])
+            await self._deliver(worker, claimer, list(crews.values()))
             settled = await self._finish(settler)
             async with trio.open_nursery() as leaving:
                 for session in pool.expire(now=trio.current_time(), idle=0.0):

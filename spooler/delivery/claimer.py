@@ -76,6 +76,11 @@ class Claimer:
         self._stopping = False
         self._isolation = Isolation(ground)
 
+    @property
+    def suspects(self) -> int:
+        """Messages that wait to be claimed alone."""
+        return self._isolation.count
+
     def nudge(self) -> None:
         """Look again: there may be room."""
         self._wake.set()

@@ -55,21 +55,22 @@ class Crew:
     """The sessions of one lane; `run` is its task."""
 
     def __init__(self, lane: Lane, gear: Gear) -> None:
-        self._lane = lane
+        self.lane = lane
         self._gear = gear
         mode = Mode.of(lane.route.mode)
-        self._targets = [gear.pool.target(destination, mode=mode) for destination in lane.route.parsed()]
-        self._busy = 0
+        self.targets = [gear.pool.target(destination, mode=mode) for destination in lane.route.parsed()]
+        self.busy = 0
+        """Sessions at work, or being opened."""
         self._leaving = 0
         self._open: set[Session] = set()
         self._turn = 0
 
     def __repr__(self) -> str:
-        return f"<Crew of {self._lane!r} busy={self._busy}>"
+        return f"<Crew of {self.lane!r} busy={self.busy}>"
 
     async def run(self) -> None:
         """Staff the lane until it is stopped and its sessions have ended."""
-        lane = self._lane
+        lane = self.lane
         async with trio.open_nursery() as nursery:
             while not lane.stopping:
                 for session in self._open:
@@ -79,15 +80,15 @@ class Crew:
                 lane.arrived = trio.Event()
 
     def _staff(self, nursery: trio.Nursery) -> None:
-        lane = self._lane
+        lane = self.lane
         if lane.stopping:
             return
-        for _ in range(min(lane.window.size - self._busy, lane.ready)):
-            self._busy += 1
+        for _ in range(min(lane.window.size - self.busy, lane.ready)):
+            self.busy += 1
             nursery.start_soon(self._serve, nursery)
 
     async def _serve(self, nursery: trio.Nursery) -> None:
-        lane = self._lane
+        lane = self.lane
         place = _Place()
         try:
             while lane.ready and not lane.stopping and self._keeps(place):
@@ -106,16 +107,16 @@ class Crew:
                 lane.nudge()
                 await self._work(*found, place)
         finally:
-            self._busy -= 1
+            self.busy -= 1
             self._leaving -= place.given_up
-            if not self._busy and lane.ready:
+            if not self.busy and lane.ready:
                 # one gave its place up to another, and that one got no connection: somebody must stay
                 lane.arrived.set()
             lane.nudge()
 
     def _keeps(self, place: _Place) -> bool:
         """Whether a task may begin another transaction: it gives its place up where the window has shrunk."""
-        if not place.given_up and self._busy - self._leaving > self._lane.window.size:
+        if not place.given_up and self.busy - self._leaving > self.lane.window.size:
             place.given_up = True
             self._leaving += 1
         return not place.given_up
@@ -125,19 +126,19 @@ class Crew:
         gear = self._gear
         doubts = target.trust.doubts
         feed = Feed(
-            lane=self._lane,
+            lane=self.lane,
             target=target,
             ground=gear.ground,
             may_end=gear.may_end,
             may_begin=lambda: gear.may_end() and self._keeps(place),
         )
         self._open.add(session)
-        session.depth = self._lane.window.depth
+        session.depth = self.lane.window.depth
         try:
             await session.run(feed)
         except SessionLostError as lost:
             session.close()
-            gear.ground.observe(SessionEnded(route=self._lane.name, destination=target.name, why=lost.why))
+            gear.ground.observe(SessionEnded(route=self.lane.name, destination=target.name, why=lost.why))
             self._conclude(session, target, Ending(fault=lost.why, stage=lost.stage, may_repeat=True))
         except BaseException:
             # cancelled at shutdown, or a bug: what was begun is judged all the same, by what was sent
@@ -156,19 +157,19 @@ class Crew:
 
     def _conclude(self, session: Session, target: Target, ending: Ending) -> None:
         for transaction in session.unfinished():
-            self._lane.conclude(
+            self.lane.conclude(
                 transaction, parcel_of(transaction), target=target, mode=transaction.mode.word, ending=ending
             )
 
     async def _session(self) -> tuple[Target, Session] | None:
         """Get a session, pooled or fresh, from the first destination that gives one."""
         gear = self._gear
-        lane = self._lane
+        lane = self.lane
         route = lane.route
         now = trio.current_time()
         turn = self._turn if route.balance == "round-robin" else 0
         self._turn += 1
-        order = [self._targets[i] for i in rotation(len(self._targets), turn)]
+        order = [self.targets[i] for i in rotation(len(self.targets), turn)]
         # those that are down and not yet due for a probe come last, but they do come
         order.sort(key=lambda target: not target.health.may_try(now))
         reasons = []
@@ -186,7 +187,7 @@ class Crew:
                         dial=gear.pool.dial,
                     )
                 except ConnectError as error:
-                    target.health.failed(trio.current_time(), gear.ground.rng)
+                    target.health.failed(trio.current_time(), gear.ground.rng, str(error))
                     reasons.append(f"{target.name}: {error}")
                     continue
             target.health.worked()
@@ -201,8 +202,8 @@ class Crew:
 
     def _down(self, why: str) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
-        lane = self._lane
-        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng)
+        lane = self.lane
+        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng, why)
         lane.window.lost()
         self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)

@@ -68,7 +68,10 @@ def boottime() -> float:
 
 
 class Heartbeat:
-    """One per worker; `run` is its task. `lost` is called once if we were declared dead."""
+    """One per worker; `run` is its task. `lost` is called once if we were declared dead.
+
+    `standing` gives what the worker publishes of itself with each beat.
+    """
 
     def __init__(
         self,
@@ -76,11 +79,13 @@ class Heartbeat:
         recovery: Recovery,
         *,
         lost: Callable[[], None],
+        standing: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = boottime,
     ) -> None:
         self._ground = ground
         self._recovery = recovery
         self._lost = lost
+        self._standing = standing
         self._clock = clock
         self._last_good = clock()
         self.fenced = False
@@ -106,7 +111,7 @@ class Heartbeat:
     async def _beat(self) -> None:
         ground = self._ground
         began = self._clock()
-        if not await ground.spool.beat(ground.worker, now=ground.clock()):
+        if not await ground.spool.beat(ground.worker, now=ground.clock(), standing=self._standing()):
             self.fenced = True
             ground.observe(
                 WorkerState(

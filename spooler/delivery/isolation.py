@@ -41,6 +41,11 @@ class Isolation:
         self._patience = PATIENCE
 
     @property
+    def count(self) -> int:
+        """Messages that wait."""
+        return len(self._waiting)
+
+    @property
     def waiting(self) -> bool:
         """Whether suspects wait to be claimed."""
         return bool(self._waiting)

@@ -91,6 +91,19 @@ class Lane:
         """Parcels waiting for a session."""
         return len(self._ready)
 
+    @property
+    def parked(self) -> int:
+        """Recipients that wait for a mailbox to which others are delivered."""
+        return self._mailboxes.parked
+
+    def under_way(self) -> Iterable[Parcel]:
+        """Name the parcels that sessions have begun, or are about to."""
+        return self._mailboxes.under_way()
+
+    def shut(self, most: int) -> tuple[list[tuple[str, int]], int]:
+        """Name some mailboxes that take no mail for now, and until when (µs UTC); and how many there are."""
+        return self._shut.listed(most), len(self._shut)
+
     def room(self, *, batch: int, now: float) -> int:
         """How many recipients to claim now; `now` in seconds of trio's clock."""
         if self.stopping:

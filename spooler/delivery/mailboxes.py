@@ -10,6 +10,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from spooler.delivery.parcel import Parcel
 
 
@@ -35,6 +37,10 @@ class Mailboxes:
         """Recipients of the parcels that wait for a mailbox."""
         self._busy: dict[str, _Mailbox] = {}
         self._entered: dict[Parcel, object] = {}
+
+    def under_way(self) -> Iterable[Parcel]:
+        """Name the parcels that are under way."""
+        return self._entered.keys()
 
     def enter(self, parcel: Parcel, holder: object, *, share: int, now: float) -> bool:
         """Note a parcel as under way; or park it where a mailbox has its share of sessions already."""

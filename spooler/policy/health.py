@@ -23,6 +23,10 @@ class Health:
         self.proven = False
         """Whether it worked since it last failed."""
         self.retry_at = 0.0
+        self.since = 0.0
+        """When the first of these failures was."""
+        self.why = ""
+        """What the last one said."""
 
     def __repr__(self) -> str:
         state = "proven" if self.proven else f"down after {self.failures}" if self.failures else "unknown"
@@ -41,9 +45,12 @@ class Health:
         """Somebody looks whether it works again: the others need not."""
         self.retry_at = now + LONGEST_PAUSE
 
-    def failed(self, now: float, rng: random.Random) -> float:
+    def failed(self, now: float, rng: random.Random, why: str = "") -> float:
         """Note a failure; return the pause until the next probe, in seconds."""
         self.proven = False
+        self.why = why
+        if not self.failures:
+            self.since = now
         self.failures += 1
         longest = min(FIRST_PAUSE * 2 ** min(self.failures - 1, 16), LONGEST_PAUSE)
         pause = rng.uniform(longest / 2, longest)

@@ -6,6 +6,7 @@ them finds out whether it still does. Times are µs UTC; what is kept is bounded
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -55,6 +56,10 @@ class ShutMailboxes:
 
     def __len__(self) -> int:
         return len(self._shut)
+
+    def listed(self, most: int) -> list[tuple[str, int]]:
+        """Name some that are shut, and until when."""
+        return [(address, mailbox.until) for address, mailbox in islice(self._shut.items(), most)]
 
     def refused(self, address: str, now: int) -> None:
         """The mailbox told one message so."""

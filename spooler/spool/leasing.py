@@ -22,6 +22,7 @@ from spooler.result import Doubtful
 from spooler.spool import isolating, sql
 from spooler.spool.statements import leasing as st
 from spooler.spool.tallies import Deltas, slot
+from spooler.worker_standing import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from spooler.ident import IdMaker
     from spooler.spool.connect import Database
     from spooler.spool.runs import Runs
+    from spooler.worker_standing import WorkerStanding
 
 Key = tuple[int, int]  # message_id, n
 
@@ -58,11 +60,12 @@ class Leases:
         self._held[worker] = 0
         return worker
 
-    def beat(self, worker: int, *, now: int) -> bool:
+    def beat(self, worker: int, *, now: int, standing: str | None) -> bool:
         """Renew all leases of a worker; False if it was declared dead."""
         # a beat that is lost in a power cut is of a worker that is lost with it
         return self._db.write(
-            lambda conn: sql.change(conn, st.BEAT, worker=worker, now=now) == 1, durable=False
+            lambda conn: sql.change(conn, st.BEAT, worker=worker, now=now, standing=standing) == 1,
+            durable=False,
         )
 
     def workers(self) -> list[WorkerRow]:
@@ -73,6 +76,11 @@ class Leases:
                 WorkerRow(**dict(zip(names, row, strict=True))) for row in sql.run(conn, st.WORKERS)
             ]
         )
+
+    def standings(self) -> dict[int, WorkerStanding]:
+        """Return what workers publish of themselves."""
+        rows = self._db.read(lambda conn: sql.run(conn, st.STANDINGS).all())
+        return {ident: found for ident, text in rows if (found := decode(text)) is not None}
 
     def claim(self, worker: int, wants: Sequence[Want], *, now: int) -> list[Claim]:
         """Take due recipients under the lease of `worker`."""

@@ -41,8 +41,8 @@ class RemoteSpool:
         """See `Store`, here and below."""
         return int(await self._call("register", host, pid, now))
 
-    async def beat(self, worker: int, *, now: int) -> bool:
-        return bool(await self._call("beat", worker, now))
+    async def beat(self, worker: int, *, now: int, standing: str | None = None) -> bool:
+        return bool(await self._call("beat", worker, now, standing))
 
     async def workers(self) -> list[WorkerRow]:
         rows: list[WorkerRow] = await self._call("workers")

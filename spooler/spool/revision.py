@@ -1,4 +1,4 @@
 """Which schema this program works with."""
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; tests hold it equal to Alembic's head."""

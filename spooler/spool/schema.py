@@ -185,6 +185,16 @@ worker = sa.Table(
     _big("beat"),
     _big("beat_at"),
     sa.Column("fenced", sa.BigInteger),
+    sa.Column("standing", sa.Text),
+)
+
+pause = sa.Table(
+    "pause",
+    metadata,
+    sa.Column("route", sa.Text, primary_key=True),
+    _big("at"),
+    _text("who"),
+    _text("why"),
 )
 
 tally = sa.Table(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spooler.claim import Claim, Want
     from spooler.envelope import Enqueued, ImportIdentity, NewMessage
     from spooler.result import Doubtful, RecipientResult
+    from spooler.worker_standing import WorkerStanding
 
 
 class Store:
@@ -100,13 +101,20 @@ class Store:
         """Add a worker; returns its id."""
         return self._leases.register(self._ids, host=host, pid=pid, now=now)
 
-    def beat(self, worker: int, *, now: int) -> bool:
-        """Renew all leases of a worker; False if it was declared dead."""
-        return self._leases.beat(worker, now=now)
+    def beat(self, worker: int, *, now: int, standing: str | None = None) -> bool:
+        """Renew all leases of a worker; False if it was declared dead.
+
+        `standing` is what it publishes of itself (see `spooler.worker_standing`); None: as before.
+        """
+        return self._leases.beat(worker, now=now, standing=standing)
 
     def workers(self) -> list[WorkerRow]:
         """Return the workers, and those not yet rescued."""
         return self._leases.workers()
+
+    def standings(self) -> dict[int, WorkerStanding]:
+        """Return what workers publish of themselves, as of their last beats, by worker."""
+        return self._leases.standings()
 
     def unregister(self, worker: int, *, now: int) -> None:
         """Remove a worker that is done; anything it still holds is released."""

@@ -28,7 +28,7 @@ Key = tuple[int, int]
 METHODS: dict[str, tuple[Any, Any]] = {
     "uuid": (tuple[()], str),
     "register": (tuple[str, int, int], int),
-    "beat": (tuple[int, int], bool),
+    "beat": (tuple[int, int, str | None], bool),
     "workers": (tuple[()], list[WorkerRow]),
     "unregister": (tuple[int, int], None),
     "rescue": (tuple[int, int, int, bool, dict[str, Doubtful]], int),

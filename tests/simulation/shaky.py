@@ -63,10 +63,10 @@ class Inline:
         """Nothing is heard where time is made up: the spool is polled."""
         return await trio.sleep_forever()
 
-    async def beat(self, worker: int, *, now: int) -> bool:
+    async def beat(self, worker: int, *, now: int, standing: str | None = None) -> bool:
         """See Store; a good one is remembered."""
         began = trio.current_time()
-        good: bool = await self._call("beat", worker, now=now)
+        good: bool = await self._call("beat", worker, now=now, standing=standing)
         if good:
             self._life.beaten_at = began
         return good

@@ -10,6 +10,7 @@ from spooler.ident import format_id
 from spooler.records import WorkerRow
 from spooler.result import Outcome
 from spooler.spool import leasing
+from spooler.worker_standing import WorkerStanding, encode
 from tests.spool.making import (
     DUE,
     MINUTE,
@@ -48,6 +49,21 @@ def test_beat(store: Store, other: Store) -> None:
     assert other.workers() == [
         WorkerRow(id=me, host="here", pid=7, started=NOW, beat=2, beat_at=NOW + 2 * SECOND)
     ]
+
+
+def test_standing(store: Store, other: Store) -> None:
+    """What a worker publishes is there for others until it leaves; a beat without it changes nothing."""
+    me = worker(store)
+    standing = WorkerStanding(at=NOW, version="1", routes={}, destinations={}, backlog=3)
+    assert other.standings() == {}
+
+    assert store.beat(me, now=NOW, standing=encode(standing))
+    assert store.beat(me, now=NOW)
+    assert other.standings() == {me: standing}
+    assert store.beat(me, now=NOW, standing='{"of": "another version"}')
+    assert other.standings() == {}
+    store.unregister(me, now=NOW)
+    assert other.standings() == {}
 
 
 def test_unregister(store: Store) -> None:

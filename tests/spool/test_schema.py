@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from spooler.errors import CannotCreateError, ConfigError, NoInputError, SpoolerError, UsageError
 from spooler.spool import migrate
@@ -30,7 +31,11 @@ def engine(url: str) -> sa.Engine:
 
 
 _CATALOGUES = {
-    "sqlite": ("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'alembic_version'",),
+    "sqlite": (
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'table'",
+        """SELECT t.name, t.wr, t.strict, c.* FROM pragma_table_list t JOIN pragma_table_xinfo(t.name) c
+        WHERE t.type = 'table' AND t.name <> 'alembic_version'""",
+    ),
     "postgresql": (
         """SELECT table_name, ordinal_position, column_name, data_type, is_nullable, column_default
         FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'""",
@@ -76,6 +81,37 @@ def test_migrated_equals_metadata(kind: str, tmp_path: Path, request: pytest.Fix
 def test_revision_is_the_head() -> None:
     """The revision that the program demands is the newest migration."""
     assert migrate.head() == REVISION
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_upgrade(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A spool of each older schema is refused until `init` has upgraded it, which keeps what is in it."""
+    for older in ("0001",):
+        if kind == "sqlite":
+            url = f"sqlite:///{tmp_path}/{older}.db"
+        else:
+            url = request.getfixturevalue("postgres_server").new_database()
+        made_by(older, url)
+        with engine(url).begin() as conn:
+            conn.execute(sa.text("INSERT INTO spool VALUES ('its uuid', 1)"))
+            conn.execute(sa.text("INSERT INTO worker VALUES (7, 'host', 1, 2, 3, 4, NULL)"))
+        assert f"has the older schema {older}" in refused(url).what
+
+        assert migrate.create_or_upgrade(url).endswith(f"upgraded from {older} to {REVISION}")
+
+        with Store.open(url) as store:
+            assert store.uuid == "its uuid"
+            assert [row.id for row in store.workers()] == [7]
+            assert store.standings() == {}
+            put(store)
+
+
+def made_by(revision: str, url: str) -> None:
+    """Make the tables as an older version of the program did."""
+    config = migrate._config()
+    with engine(url).begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, revision)
 
 
 def test_create_and_again(tmp_path: Path) -> None:

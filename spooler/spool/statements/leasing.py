@@ -14,7 +14,13 @@ from spooler.spool.statements.shared import KEYS, STATE_UNLEASED
 ADD_WORKER = Statement(
     "INSERT INTO worker (id, host, pid, started, beat, beat_at) VALUES (:id, :host, :pid, :now, 0, :now)"
 )
-BEAT = Statement("UPDATE worker SET beat = beat + 1, beat_at = :now WHERE id = :worker AND fenced IS NULL")
+BEAT = Statement(
+    """
+    UPDATE worker SET beat = beat + 1, beat_at = :now, standing = coalesce(:standing, standing)
+    WHERE id = :worker AND fenced IS NULL
+    """
+)
+STANDINGS = Statement("SELECT id, standing FROM worker WHERE standing IS NOT NULL")
 WORKERS = Statement("SELECT id, host, pid, started, beat, beat_at FROM worker ORDER BY id")
 FENCE = Statement("UPDATE worker SET fenced = coalesce(fenced, :now) WHERE id = :worker")
 REMOVE_WORKER = Statement("DELETE FROM worker WHERE id = :worker")

@@ -1,0 +1,123 @@
+"""Puts together what a worker publishes of itself; see `spooler.worker_standing`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import trio
+
+from spooler.worker_standing import (
+    MOST_SHUT,
+    MOST_SLOW,
+    MOST_TEXT,
+    SLOW,
+    DestinationStanding,
+    Outage,
+    RouteStanding,
+    ShutMailbox,
+    UnderWay,
+    WorkerStanding,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from spooler.config import Worker
+    from spooler.delivery.claimer import Claimer
+    from spooler.delivery.crew import Crew
+    from spooler.delivery.settler import Settler
+    from spooler.net.pool import Target
+    from spooler.policy.health import Health
+
+
+class Publisher:
+    """One per worker; `crews` by route. `clock` gives µs UTC."""
+
+    def __init__(
+        self,
+        *,
+        crews: Mapping[str, Crew],
+        claimer: Claimer,
+        settler: Settler,
+        limits: Worker,
+        clock: Callable[[], int],
+    ) -> None:
+        self._crews = crews
+        self._claimer = claimer
+        self._settler = settler
+        self._limits = limits
+        self._clock = clock
+
+    def standing(self) -> WorkerStanding:
+        """Say how everything stands now."""
+        now = self._clock()
+        # what keeps trio's time was at its zero then
+        zero = now - int(trio.current_time() * 1e6)
+        targets = {target.name: target for crew in self._crews.values() for target in crew.targets}
+        return WorkerStanding(
+            at=now,
+            version=_version(),
+            routes={name: _route(crew, now, zero) for name, crew in self._crews.items()},
+            destinations={name: _destination(target, zero) for name, target in targets.items()},
+            backlog=self._settler.backlog,
+            buffered=sum(crew.lane.held_bytes for crew in self._crews.values()),
+            buffer=self._limits.buffer,
+            suspects=self._claimer.suspects,
+        )
+
+
+def _route(crew: Crew, now: int, zero: int) -> RouteStanding:
+    lane = crew.lane
+    window = lane.window
+    slow = sorted(
+        (parcel.started, parcel.claim.message_id, len(parcel.recipients))
+        for parcel in lane.under_way()
+        if 0 < parcel.started <= now - SLOW
+    )
+    shut, shut_count = lane.shut(MOST_SHUT)
+    return RouteStanding(
+        destinations=[target.name for target in crew.targets],
+        claimed=lane.held,
+        ready=lane.ready,
+        parked=lane.parked,
+        sessions=crew.busy,
+        window=window.size,
+        limit=window.limit,
+        depth=window.depth,
+        phase=window.why,
+        outage=_outage(lane.health, zero),
+        shut=[ShutMailbox(address, until) for address, until in shut],
+        shut_count=shut_count,
+        slow=[UnderWay(ident, since, recipients) for since, ident, recipients in slow[:MOST_SLOW]],
+    )
+
+
+def _destination(target: Target, zero: int) -> DestinationStanding:
+    return DestinationStanding(
+        mode=target.mode,
+        idle=len(target.idle),
+        doubts=target.trust.doubts,
+        last_doubt=target.trust.last_doubt[:MOST_TEXT],
+        outage=_outage(target.health, zero),
+    )
+
+
+def _outage(health: Health, zero: int) -> Outage | None:
+    if not health.down:
+        return None
+    return Outage(
+        since=zero + int(health.since * 1e6),
+        failures=health.failures,
+        why=health.why[:MOST_TEXT],
+        probe_at=zero + int(health.retry_at * 1e6),
+    )
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("spooler")
+    except PackageNotFoundError:
+        return ""  # run from a checkout that was not installed
