@@ -18,6 +18,7 @@ from spooler.address import show
 from spooler.destination import Destination, is_local, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, NoInputError, SpoolerError, UsageError
+from spooler.listen import Listen, parse_listen
 from spooler.result import HOLD_UNCERTAIN, Doubtful
 
 if TYPE_CHECKING:
@@ -104,6 +105,20 @@ class Route(Section, frozen=True):
         return Doubtful(now + self.hold_off.us, HOLD_UNCERTAIN if self.uncertain == "hold" else "")
 
 
+class Http(Section, frozen=True):
+    """Where a worker shows how it stands: metrics, health, the status page. See `spooler.ops`."""
+
+    listen: str = "127.0.0.1:9024"
+    """Address and port; "" for none. A `drain` listens only where its command line says so."""
+    token_file: str = ""
+    """File with the token that is asked for; must be named where others than this machine can connect."""
+
+    @property
+    def parsed(self) -> Listen | None:
+        """Return where to listen; raises UsageError."""
+        return parse_listen(self.listen) if self.listen else None
+
+
 class Worker(Section, frozen=True):
     """How a worker treats the spool."""
 
@@ -131,6 +146,7 @@ class Config(Section, frozen=True):
     routes: dict[str, Route] = {}
     domains: dict[str, str] = {}
     """Domain of a recipient to name of its route; others take the route "default"."""
+    http: Http = Http()
     worker: Worker = Worker()
 
     def route_of(self, domain: str) -> str:
@@ -181,6 +197,7 @@ def check_config(config: Config) -> None:
         )
     if "\0" in config.worker.journal:
         raise UsageError("worker.journal has a NUL in it", hint="name a folder")
+    _check_http(config.http)
     for name, route in config.routes.items():
         if not route.destinations:
             raise UsageError(f"route '{name}' has no destinations", hint="add one")
@@ -206,6 +223,15 @@ def check_config(config: Config) -> None:
                 f"domain '{domain}' takes the unknown route '{name}'",
                 hint=f"known: {', '.join(sorted(config.routes)) or 'none'}",
             )
+
+
+def _check_http(http: Http) -> None:
+    listen = http.parsed
+    if listen is not None and not listen.local and not http.token_file:
+        raise UsageError(
+            f"http.listen {listen} can be reached from other machines, and no token is asked for",
+            hint="name a file that holds one with http.token-file, or listen on 127.0.0.1",
+        )
 
 
 def parse_duration(text: str) -> Duration | None:
@@ -235,7 +261,7 @@ def _suggest(error: str) -> str:
     if not match:
         return "see docs/CONFIGURATION.md"
     known: set[str] = set()
-    for section in (Config, Route, Retry, Timeouts, Worker):
+    for section in (Config, Route, Retry, Timeouts, Http, Worker):
         known.update(
             msgspec.structs.fields(section)[i].encode_name for i in range(len(section.__struct_fields__))
         )

@@ -1,4 +1,4 @@
-"""What happens while delivering, told to whoever listens: logs today, metrics next.
+"""What happens while delivering, told to whoever listens: logs and metrics.
 
 Delivery knows no subscriber: it calls one function, `Observe`, synchronously, so a subscriber must
 be quick and must not raise.
@@ -16,6 +16,7 @@ from spooler.result import RecipientResult
 class TransactionEnded(msgspec.Struct, frozen=True):
     """One transaction and the result of each of its recipients; `took` in µs.
 
+    `answer` is the time from its end-of-data to its last final reply, proven, in µs; 0 where none was sent.
     `mode` is "none" where no dialogue took place: no session was to be had, or a rule of ours decided.
     """
 
@@ -26,7 +27,29 @@ class TransactionEnded(msgspec.Struct, frozen=True):
     destination: str
     mode: str
     took: int
+    answer: int
     results: Sequence[RecipientResult]
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """So many recipients of a route came under this worker's lease, by one look at the spool."""
+
+    route: str
+    recipients: int
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """A session is open, past LHLO; `took` in µs."""
+
+    destination: str
+    took: int
+
+
+class NotConnected(msgspec.Struct, frozen=True):
+    """A destination gave no session; `why` is for people."""
+
+    destination: str
+    why: str
 
 
 class SessionEnded(msgspec.Struct, frozen=True):
@@ -73,9 +96,9 @@ class RouteUp(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """Results became durable; `late` of them no longer counted. `took` in µs."""
+    """Results became durable, in this order; `late` of them no longer counted. `took` in µs."""
 
-    results: int
+    results: Sequence[RecipientResult]
     late: int
     took: int
 
@@ -112,6 +135,12 @@ class Risk(msgspec.Struct, frozen=True):
     mend: str
 
 
+class Serving(msgspec.Struct, frozen=True):
+    """Status and metrics are served at this address from now on."""
+
+    address: str
+
+
 class ProcessEnded(msgspec.Struct, frozen=True):
     """A process of several ended unasked; another takes its place in `restart_in` seconds, or (None) none."""
 
@@ -122,6 +151,9 @@ class ProcessEnded(msgspec.Struct, frozen=True):
 
 Event = (
     TransactionEnded
+    | Claimed
+    | Connected
+    | NotConnected
     | SessionEnded
     | Doubt
     | WindowMoved
@@ -132,6 +164,7 @@ Event = (
     | WorkerState
     | ProcessEnded
     | Risk
+    | Serving
     | Held
 )
 Observe = Callable[[Event], None]

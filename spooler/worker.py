@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from spooler.config import Config
     from spooler.net.transport import Dial
+    from spooler.worker_standing import WorkerStanding
 
 LAST_SETTLE = 10.0  # seconds that settling may take at the end, spool willing
 POOL_CHECK = 5.0  # seconds between looks for connections that were idle too long, and at the journal
@@ -67,6 +68,7 @@ class WorkerRun:
         uptime: Callable[[], float] = boottime,
         rng: random.Random | None = None,
         dial: Dial = dial_socket,
+        spool_pid: int | None = None,
     ) -> None:
         self._spool = spool
         self._config = config
@@ -78,10 +80,16 @@ class WorkerRun:
         self._uptime = uptime
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
         self._dial = dial
+        self._spool_pid = spool_pid
         self._stops = 0
         self._asked = trio.Event()
         self._asked_again = trio.Event()
         self._lanes: dict[str, Lane] = {}
+        self._publisher: Publisher | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._journal: Journal | None = None
+        self.worker = 0
+        """Its id on the spool, 0 before it has one."""
         self.failure: SpoolerError | None = None
         """Why it stopped by itself, where it could not go on."""
 
@@ -89,6 +97,20 @@ class WorkerRun:
     def lanes(self) -> dict[str, Lane]:
         """The lanes by route, for whoever shows their state."""
         return self._lanes
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its leases are surely respected by others: it has begun, and its heartbeat is in time."""
+        return self._heartbeat is not None and self._heartbeat.fresh
+
+    @property
+    def syncs(self) -> tuple[int, float]:
+        """How often the journal was synced, and how many seconds that took together."""
+        return (0, 0.0) if self._journal is None else (self._journal.syncs, self._journal.sync_time)
+
+    def own_standing(self) -> tuple[int, WorkerStanding] | None:
+        """Say under which id it works and how everything stands now; None before it has begun."""
+        return None if self._publisher is None else (self.worker, self._publisher.standing())
 
     def stop(self) -> None:
         """Ask to stop: gracefully the first time, at once the second."""
@@ -150,9 +172,20 @@ class WorkerRun:
                 name=name, route=route, ground=ground, settler=settler, nudge=claimer.nudge
             )
         crews = {name: Crew(lane, gear) for name, lane in self._lanes.items()}
+        processes = {"worker": os.getpid()}
+        if self._spool_pid is not None:
+            processes["spool"] = self._spool_pid
         publisher = Publisher(
-            crews=crews, claimer=claimer, settler=settler, limits=self._config.worker, clock=self._clock
+            crews=crews,
+            claimer=claimer,
+            settler=settler,
+            journal=journal,
+            processes=processes,
+            limits=self._config.worker,
+            clock=self._clock,
         )
+        self.worker, self._publisher = worker, publisher
+        self._heartbeat, self._journal = heartbeat, journal
         chores = Housekeeping(ground=ground, retention=self._config.worker.retention.us)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.poller.run)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.cli.options import how_many, load, need_routes, processes_option, spool_options, target_options
+from spooler.cli.showing import OFF, http_option, showing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 @spool_options
 @target_options
 @processes_option
+@http_option("as in the configuration, which is 127.0.0.1:9024 unless it says otherwise")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
     help="Least level of the log lines on standard error.",
 )
 def command(
-    *, spool: str | None, config: Path | None, target: str | None, processes: int | None, log_level: str
+    *,
+    spool: str | None,
+    config: Path | None,
+    target: str | None,
+    processes: int | None,
+    http: str | None,
+    log_level: str,
 ) -> None:
     """Deliver what is in the spool until told to stop.
 
@@ -36,13 +44,13 @@ def command(
     Example:
       spooler worker --spool sqlite:////var/lib/spooler/spool.db --target unix:/run/dovecot/lmtp
     """
-    settings = load(spool, config, target)
+    settings = showing(load(spool, config, target), http, unasked=True)
     need_routes(settings)
     count = how_many(settings, processes)
     if count > 1:
         from spooler.cli.keeping import Kept, keep_workers
 
-        words = ["worker", "--log-level", log_level]
+        words = ["worker", "--log-level", log_level, "--http", settings.config.http.listen or OFF]
         keep_workers(Kept(settings, words, config=config, target=target, count=count), log_level=log_level)
         return
     from spooler.spool.starting import start

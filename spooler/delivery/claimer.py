@@ -20,6 +20,7 @@ from spooler.delivery.isolation import Isolation
 from spooler.delivery.parcel import Parcel, results_of
 from spooler.delivery.settler import Settler, insist
 from spooler.envelope import CHUNK_SIZE
+from spooler.events import Claimed
 from spooler.policy import classify
 from spooler.policy.plan import group
 
@@ -177,6 +178,8 @@ class Claimer:
         for claim in claims:
             taken[claim.route] += len(claim.recipients)
         for want in wants:
+            if taken[want.route]:
+                ground.observe(Claimed(route=want.route, recipients=taken[want.route]))
             if taken[want.route] < want.limit:
                 self._dry.add(want.route)
                 self._look_at = trio.current_time() + self._poll

@@ -15,7 +15,7 @@ import trio
 from spooler.delivery.feed import Feed, parcel_of
 from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import results_of
-from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
+from spooler.events import Connected, Doubt, NotConnected, RouteDown, RouteUp, SessionEnded
 from spooler.lmtp.trust import Mode
 from spooler.net.session import Session, SessionLostError, open_session
 from spooler.net.transport import ConnectError
@@ -133,6 +133,7 @@ class Crew:
             may_begin=lambda: gear.may_end() and self._keeps(place),
         )
         self._open.add(session)
+        target.busy += 1
         session.depth = self.lane.window.depth
         try:
             await session.run(feed)
@@ -152,6 +153,7 @@ class Crew:
                 gear.pool.put(target, session, now=trio.current_time())
         finally:
             self._open.remove(session)
+            target.busy -= 1
         if target.trust.doubts > doubts:
             gear.ground.observe(Doubt(destination=target.name, why=target.trust.last_doubt, mode=target.mode))
 
@@ -178,6 +180,7 @@ class Crew:
             if session is None:
                 if target.health.down:
                     target.health.probing(now)
+                began = trio.current_time()
                 try:
                     session = await open_session(
                         destination=target.destination,
@@ -188,8 +191,11 @@ class Crew:
                     )
                 except ConnectError as error:
                     target.health.failed(trio.current_time(), gear.ground.rng, str(error))
+                    gear.ground.observe(NotConnected(destination=target.name, why=str(error)))
                     reasons.append(f"{target.name}: {error}")
                     continue
+                took = int((trio.current_time() - began) * 1e6)
+                gear.ground.observe(Connected(destination=target.name, took=took))
             target.health.worked()
             return target, session
         if self._open:

@@ -104,7 +104,7 @@ class Settler:
             for _ in batch:
                 self._results.popleft()
             ground.journal.settled(len(batch))
-            ground.observe(Settled(results=len(batch), late=report.late, took=ground.clock() - began))
+            ground.observe(Settled(results=batch, late=report.late, took=ground.clock() - began))
         if self._returned:
             due, keys = self._returned.popitem()
             await insist(

@@ -28,6 +28,8 @@ class Target:
         self.name = str(destination)
         self.trust = Trust()
         self.health = Health()
+        self.busy = 0
+        """Sessions at work."""
         self.idle: deque[Session] = deque()
 
     @property

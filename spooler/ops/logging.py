@@ -22,13 +22,17 @@ import trio
 
 from spooler.address import show
 from spooler.events import (
+    Claimed,
+    Connected,
     Doubt,
     Event,
     Held,
+    NotConnected,
     ProcessEnded,
     Risk,
     RouteDown,
     RouteUp,
+    Serving,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -111,6 +115,9 @@ class EventLog:
         )
         self._handlers: dict[type, Callable[..., None]] = {
             TransactionEnded: self._transaction,
+            Claimed: self._claimed,
+            Connected: self._connected,
+            NotConnected: self._not_connected,
             SessionEnded: self._session,
             Doubt: self._doubt,
             WindowMoved: self._window,
@@ -121,6 +128,7 @@ class EventLog:
             WorkerState: self._worker,
             ProcessEnded: self._process_ended,
             Risk: self._risk,
+            Serving: self._serving,
             Held: self._held,
         }
 
@@ -184,6 +192,15 @@ class EventLog:
             retry_at=_iso(result.due) if result.due else None,
         )
 
+    def _claimed(self, event: Claimed) -> None:
+        self._log.debug("claimed", route=event.route, recipients=event.recipients)
+
+    def _connected(self, event: Connected) -> None:
+        self._log.debug("connected", destination=event.destination, ms=event.took // 1000)
+
+    def _not_connected(self, event: NotConnected) -> None:
+        self._log.info("not connected", destination=event.destination, why=show(event.why, TEXT_LIMIT))
+
     def _session(self, event: SessionEnded) -> None:
         self._log.warning(
             "session lost", route=event.route, destination=event.destination, why=show(event.why, TEXT_LIMIT)
@@ -219,7 +236,7 @@ class EventLog:
         self._log.info("route up", route=event.route)
 
     def _settled(self, event: Settled) -> None:
-        self._log.debug("settled", results=event.results, late=event.late, ms=event.took // 1000)
+        self._log.debug("settled", results=len(event.results), late=event.late, ms=event.took // 1000)
 
     def _spool_trouble(self, event: SpoolTrouble) -> None:
         self._log.error(
@@ -249,6 +266,9 @@ class EventLog:
             recipients=event.recipients,
             why=show(event.why, TEXT_LIMIT),
         )
+
+    def _serving(self, event: Serving) -> None:
+        self._log.info("serving", at=event.address)
 
     def _risk(self, event: Risk) -> None:
         self._log.warning("risk", what=event.what, mend=event.mend)

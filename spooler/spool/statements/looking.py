@@ -5,6 +5,7 @@ from __future__ import annotations
 from spooler.envelope import Priority
 from spooler.records import LedgerEntry, MessageInfo
 from spooler.spool.sql import Statement
+from spooler.spool.statements.shared import STATE
 
 STATS = Statement(
     """
@@ -18,6 +19,24 @@ _FIRST = """
     """
 # the first entry of the index for each class
 NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority in Priority))
+_FIRST_ROW = """
+    SELECT * FROM (SELECT r.due, r.message_id, r.attempts FROM recipient r
+        WHERE r.route = :route AND r.priority = %d AND r.hold IS NULL AND r.lease IS NULL
+        ORDER BY r.due LIMIT 1) AS first%d
+    """
+# the same rows, with whose they are
+FIRST_DUE = Statement(
+    " UNION ALL ".join(_FIRST_ROW % (priority.value, priority.value) for priority in Priority)
+)
+# among those at the head of the queue, which is in the order of age: never more than that are read
+OLDEST = Statement(
+    f"""
+    SELECT h.route, h.state, min(h.message_id) FROM (
+        SELECT r.route, {STATE} AS state, r.message_id FROM recipient r
+        ORDER BY r.message_id, r.n LIMIT :head) AS h
+    GROUP BY h.route, h.state
+    """
+)
 MESSAGE = Statement(f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id")
 _LEDGER = f"SELECT {', '.join(LedgerEntry.__struct_fields__)} FROM attempt"
 LEDGER_OF = Statement(f"{_LEDGER} WHERE message_id = :message_id ORDER BY at, n")
