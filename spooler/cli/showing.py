@@ -40,6 +40,8 @@ def http_option(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--http",
         metavar="ADDRESS:PORT",
+        envvar="SPOOLER_HTTP",
+        show_envvar=True,
         help=f"Serve metrics, health and the status page here, or '{OFF}'; default: {default}.",
     )
 

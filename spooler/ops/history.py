@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NEAR = (2.0, 450)  # seconds between points, and how many: a quarter of an hour
 FAR = (60.0, 1440)  # and a day
+EARLY = 500_000  # µs by which a look may come too soon for a point and be taken all the same
 _QUEUED = (State.WAITING, State.DEFERRED, State.ACTIVE, State.HELD)
 _ENDED = (State.DELIVERED, State.FAILED, State.EXPIRED, State.DEFERRALS)
 
@@ -48,8 +49,7 @@ class History:
                 sums[row.state] += row.count
         point = Point(sample.at, *sums.values())
         for every, ring in self._rings:
-            # a little early is in time: what samples is not on time to the millisecond
-            if not ring or point.at - ring[-1].at >= every * 0.75e6:
+            if not ring or point.at - ring[-1].at >= every * 1e6 - EARLY:
                 ring.append(point)
 
     @property

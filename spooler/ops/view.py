@@ -102,7 +102,11 @@ class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """All of the page but its charts. `rate` is deliveries a second, `done_in` seconds at that rate."""
+    """All of the page but its charts.
+
+    `rate` is deliveries a second; `done_in` seconds, at that rate, what is
+    queued on routes that take mail is done.
+    """
 
     at: int
     version: str
@@ -127,7 +131,8 @@ async def status(watch: Watch, *, version: str) -> Status:
     destinations = _destinations(routes, standings)
     workers = [] if sample is None else [_worker(row, standings.get(row.id), now) for row in sample.workers]
     rate = watch.history.rate(RATE_OVER)
-    todo = sum(route.queued - route.states[State.HELD.value] for route in routes)
+    moving = [route for route in routes if route.served and not route.paused and route.outage is None]
+    todo = sum(route.queued - route.states[State.HELD.value] for route in moving)
     return Status(
         at=now,
         version=version,

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from spooler.config import Config, Duration, Retry, Route, Section, Timeouts, Worker, parse_config
+from spooler.config import Config, Duration, Http, Retry, Route, Section, Timeouts, Worker, parse_config
 
 TEXT = (Path(__file__).parents[2] / "docs/CONFIGURATION.md").read_text()
 HEADINGS: dict[type[Section], str] = {
@@ -16,6 +16,7 @@ HEADINGS: dict[type[Section], str] = {
     Route: "## `[routes.NAME]`",
     Retry: "### `[routes.NAME.retry]`",
     Timeouts: "### `[routes.NAME.timeouts]`",
+    Http: "## `[http]`",
     Worker: "## `[worker]`",
 }
 

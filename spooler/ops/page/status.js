@@ -1,7 +1,8 @@
 "use strict";
 // Everything that is shown goes through textContent: words of servers and strangers are never markup.
 
-const EVERY = 2000, HISTORY_EVERY = 6000; // ms
+const EVERY = 2000, SELDOM = 6000, MANY = 60; // ms; points from which on a chart can wait for the next
+const BASE = location.origin + location.pathname; // without a user and password that stand in the address
 const $ = (id) => document.getElementById(id);
 let span = "near", history = null, lostSince = null;
 
@@ -116,7 +117,7 @@ function showTables(status, now) {
     ["Failed", (r) => brief(r.ended.failed + r.ended.expired), "number"],
     ["Oldest", (r) => r.oldest ? duration(now - when(r.oldest)) : "", "number"],
     ["Sessions", (r) => r.served ? `${r.sessions} of ${r.window}` : "", "number"],
-    ["Limited by", (r) => r.outage ? r.outage.why : r.limits],
+    ["Limited by", (r) => r.outage ? r.outage.why : r.limits, "wrap"],
   ], status.routes, "No mail was ever queued, and no route is configured."));
   replace("destinations", table([
     ["Destination", (d) => d.name],
@@ -125,7 +126,7 @@ function showTables(status, now) {
     ["Waiting for it", (d) => brief(d.waiting), "number"],
     ["Sessions", (d) => d.sessions + (d.idle ? ` + ${d.idle} idle` : ""), "number"],
     ["Mode", (d) => d.mode],
-    ["Last words", (d) => d.outage ? d.outage.why : d.last_doubt],
+    ["Last words", (d) => d.outage ? d.outage.why : d.last_doubt, "wrap"],
   ], status.destinations, "No worker tells of any."));
   replace("errors", table([
     ["Times", (e) => count(e.count), "number"],
@@ -157,8 +158,8 @@ function showOldest(found, now) {
   replace("oldest", table([
     ["Message", (r) => ident(r.message_id)],
     ["Age", (r) => duration(now - when(r.created)), "number"],
-    ["From", (r) => r.sender || "<>"],
-    ["To", (r) => r.address],
+    ["From", (r) => r.sender || "<>", "wrap"],
+    ["To", (r) => r.address, "wrap"],
     ["Route", (r) => r.route],
     ["Tries", (r) => String(r.attempts), "number"],
     ["Next", state],
@@ -168,7 +169,7 @@ function showOldest(found, now) {
 
 // charts
 
-const SVG = "http://www.w3.org/2000/svg", WIDTH = 640, HEIGHT = 176, LEFT = 46, BOTTOM = 20, TOP = 8;
+const SVG = "http://www.w3.org/2000/svg", HEIGHT = 176, LEFT = 46, BOTTOM = 20, TOP = 8;
 
 function shape(tag, about, text) {
   const node = document.createElementNS(SVG, tag);
@@ -185,11 +186,12 @@ function chart(id, times, layers, edge) {
   if (times.length < 2) { replace(id, el("p", { class: "empty", text: "Drawn as soon as there is something to see." })); return; }
   const sums = times.map((_, i) => layers.reduce((n, [, values]) => n + values[i], 0));
   const top = Math.max(nice(Math.max(...sums)), 1), first = times[0], length = times[times.length - 1] - first || 1;
-  const x = (t) => LEFT + (WIDTH - LEFT - 4) * (t - first) / length;
+  const width = Math.max($(id).clientWidth, 240); // so that a unit is a pixel, and no text is stretched
+  const x = (t) => LEFT + (width - LEFT - 4) * (t - first) / length;
   const y = (n) => HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * n / top;
-  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", preserveAspectRatio: "none", "aria-label": `at most ${brief(Math.max(...sums))}` });
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `at most ${brief(Math.max(...sums))}` });
   for (const part of [0, .5, 1]) {
-    svg.append(shape("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: y(top * part), y2: y(top * part) }));
+    svg.append(shape("line", { class: "grid", x1: LEFT, x2: width, y1: y(top * part), y2: y(top * part) }));
     svg.append(shape("text", { x: LEFT - 6, y: y(top * part) + 4, "text-anchor": "end" }, brief(top * part)));
   }
   let under = times.map(() => 0);
@@ -203,7 +205,7 @@ function chart(id, times, layers, edge) {
   }
   const last = times[times.length - 1] / 1000;
   svg.append(shape("text", { x: LEFT, y: HEIGHT - 5 }, clock(first / 1000, last)));
-  svg.append(shape("text", { x: WIDTH - 2, y: HEIGHT - 5, "text-anchor": "end" }, clock(last, last)));
+  svg.append(shape("text", { x: width - 2, y: HEIGHT - 5, "text-anchor": "end" }, clock(last, last)));
   replace(id, svg);
 }
 
@@ -237,7 +239,7 @@ function showStory(what, found, now) {
       at: "now", what: r.state, to: r.address, where: "",
       words: r.hold ? "held: " + r.hold : r.state === "active" ? "with worker " + r.lease
         : when(r.due) > now ? "next try in " + duration(when(r.due) - now) : "due" });
-    story.append(table([["When", (r) => r.at], ["What", (r) => r.what], ["Recipient", (r) => r.to], ["Where", (r) => r.where], ["Words", (r) => r.words, "code"]], rows, ""));
+    story.append(table([["When", (r) => r.at], ["What", (r) => r.what], ["Recipient", (r) => r.to, "wrap"], ["Where", (r) => r.where], ["Words", (r) => r.words, "code"]], rows, ""));
   }
   if (found.more) story.append(el("p", { class: "soft", text: "There is more: spooler trace shows all." }));
 }
@@ -247,7 +249,7 @@ async function follow() {
   if (!match) { $("story").hidden = true; return; }
   const what = decodeURIComponent(match[1]);
   $("what").value = what;
-  const answer = await fetch("api/v1/trace/" + encodeURIComponent(what));
+  const answer = await fetch(new URL("api/v1/trace/" + encodeURIComponent(what), BASE));
   showStory(what, await answer.json(), Date.now());
   $("story").scrollIntoView({ block: "start" });
 }
@@ -255,7 +257,7 @@ async function follow() {
 // keeping up
 
 async function get(path) {
-  const answer = await fetch(path);
+  const answer = await fetch(new URL(path, BASE));
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }
@@ -278,7 +280,7 @@ async function lookBack() {
 async function forever(act, every) {
   for (;;) {
     if (!document.hidden) await act();
-    await new Promise((done) => setTimeout(done, every));
+    await new Promise((done) => setTimeout(done, every()));
   }
 }
 for (const name of ["near", "far"]) $(name).addEventListener("click", () => {
@@ -288,6 +290,7 @@ for (const name of ["near", "far"]) $(name).addEventListener("click", () => {
 });
 $("search").addEventListener("submit", (event) => { event.preventDefault(); const what = $("what").value.trim(); if (what) ask(what); });
 window.addEventListener("hashchange", follow);
+window.addEventListener("resize", showCharts);
 follow();
-forever(look, EVERY);
-forever(lookBack, HISTORY_EVERY);
+forever(look, () => EVERY);
+forever(lookBack, () => history && (history.near.at || []).length > MANY ? SELDOM : EVERY);
