@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from spooler.command import Pause
 from spooler.result import RecipientResult
 
 
@@ -95,6 +96,13 @@ class RouteUp(msgspec.Struct, frozen=True):
     route: str
 
 
+class RoutePaused(msgspec.Struct, frozen=True):
+    """A person has paused a route, or (None) resumed it."""
+
+    route: str
+    pause: Pause | None
+
+
 class Settled(msgspec.Struct, frozen=True):
     """Results became durable, in this order; `late` of them no longer counted. `took` in µs."""
 
@@ -125,6 +133,19 @@ class Held(msgspec.Struct, frozen=True):
     message_id: int
     route: str
     recipients: int
+    why: str
+
+
+class ConfigRead(msgspec.Struct, frozen=True):
+    """The configuration was read again: these options changed, and those change with a restart only."""
+
+    changed: Sequence[str]
+    restart: Sequence[str]
+
+
+class ConfigRefused(msgspec.Struct, frozen=True):
+    """A configuration that was read again is not acceptable: the old one stays in force."""
+
     why: str
 
 
@@ -159,6 +180,7 @@ Event = (
     | WindowMoved
     | RouteDown
     | RouteUp
+    | RoutePaused
     | Settled
     | SpoolTrouble
     | WorkerState
@@ -166,5 +188,7 @@ Event = (
     | Risk
     | Serving
     | Held
+    | ConfigRead
+    | ConfigRefused
 )
 Observe = Callable[[Event], None]

@@ -15,7 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS = frozenset({"id", "message_id", "content", "lease", "worker"})
 _TIMES = frozenset(
     {"at", "due", "created", "not_before", "expires", "started", "beat_at", "oldest", "since", "until"}
-    | {"first_at", "last_at", "probe_at"}
+    | {"first_at", "last_at", "probe_at", "clears"}
 )
 _DURATIONS = frozenset({"waited", "took"})
 

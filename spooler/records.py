@@ -33,6 +33,8 @@ class State(StrEnum):
     """Of these, attempts that may have delivered."""
     LATE = "late"
     """Results that came without right to their recipient, kept in the ledger only."""
+    REMOVED = "removed"
+    """Taken out of the queue by a person."""
 
 
 GAUGES = (State.WAITING, State.DEFERRED, State.ACTIVE, State.HELD)
@@ -58,7 +60,10 @@ class TallyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class QueueFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which queued recipients to show; None (or False) means any. Addresses are compared without case."""
+    """Which queued recipients to show; None (or False) means any. Addresses are compared without case.
+
+    Of messages made `before` this time, or at or after `since` (µs UTC).
+    """
 
     message_id: int | None = None
     route: str | None = None
@@ -69,6 +74,8 @@ class QueueFilter(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None = None
     tenant: str | None = None
     uncertain: bool = False
+    before: int | None = None
+    since: int | None = None
 
 
 class QueuedRecipient(msgspec.Struct, frozen=True, kw_only=True, gc=False):

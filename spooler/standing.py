@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from spooler.command import Command
 from spooler.result import Outcome
 
 if TYPE_CHECKING:
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
     from spooler.records import LedgerEntry, QueuedRecipient
 
-_UNSETTLED = (Outcome.DEFERRED.value,)
+_GOING_ON = frozenset(
+    {
+        Outcome.DEFERRED.value,
+        *(command.value for command in Command if not command.ends),
+    }
+)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -60,7 +66,7 @@ def standings(queued: Iterable[QueuedRecipient], ledger: Iterable[LedgerEntry]) 
 
 
 def _queued(row: QueuedRecipient, story: list[LedgerEntry]) -> Standing:
-    last = story[-1] if story else None
+    last = next((entry for entry in reversed(story) if entry.who is None), None)
     return Standing(
         n=row.n,
         address=row.address,
@@ -81,7 +87,7 @@ def _queued(row: QueuedRecipient, story: list[LedgerEntry]) -> Standing:
 
 def _ended(story: list[LedgerEntry]) -> Standing:
     # nothing follows an ending but what other holders report, and that is late
-    last = next((entry for entry in reversed(story) if entry.outcome not in _UNSETTLED), story[-1])
+    last = next((entry for entry in reversed(story) if entry.outcome not in _GOING_ON), story[-1])
     return Standing(
         n=last.n,
         address=last.address,

@@ -40,6 +40,7 @@ LASTED = 30.0  # seconds: what ends after these did not fail at once
 TRIES = 5  # failures in a row after which work that has an end goes on without this process
 KILL_AFTER = 20.0  # seconds from the second request to stop
 _STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)  # by a signal: before it had begun
+_STOP, _RELOAD = b".", b"r"
 RECORD = 1 << 18  # bytes: more than the kernel takes in one
 
 
@@ -90,12 +91,24 @@ class Tether:
             pass
         return True
 
-    async def obey(self, stop: Callable[[int], None], *, orphaned: Callable[[], None]) -> None:
-        """Call `stop` with the number of requests so far at each, `orphaned` when the keeper is gone."""
+    async def obey(
+        self,
+        stop: Callable[[int], None],
+        *,
+        orphaned: Callable[[], None],
+        reload: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Call `stop` with the number of requests so far at each, `orphaned` when the keeper is gone.
+
+        `reload` is called when the keeper asks for the configuration to be read again.
+        """
         requests = 0
-        while await _receive(self._stream):
-            requests += 1
-            stop(requests)
+        while word := await _receive(self._stream):
+            if word == _RELOAD:
+                reload()
+            else:
+                requests += 1
+                stop(requests)
         orphaned()
 
 
@@ -105,9 +118,9 @@ class _Process:
     stream: socket.socket
     last: Report = Report()  # noqa: RUF009  # frozen
 
-    def tell(self) -> None:
+    def tell(self, word: bytes) -> None:
         with suppress(OSError):  # it has ended
-            self.stream.send(b".", socket.MSG_DONTWAIT)
+            self.stream.send(word, socket.MSG_DONTWAIT)
 
 
 class Keeper:
@@ -157,7 +170,12 @@ class Keeper:
         self._stops += 1
         (self._asked if self._stops == 1 else self._asked_again).set()
         for running in self._running:
-            running.tell()
+            running.tell(_STOP)
+
+    def reload(self) -> None:
+        """Ask all to read their configuration again."""
+        for running in self._running:
+            running.tell(_RELOAD)
 
     async def run(self) -> None:
         """Keep the processes until all are done; raises the error that ended them, if one did."""
@@ -200,7 +218,7 @@ class Keeper:
         running = await self._start(part)
         self._running.append(running)
         for _ in range(self._stops):  # asked for while it was started
-            running.tell()
+            running.tell(_STOP)
         with running.stream:
             while record := await _receive(running.stream):
                 running.last = msgspec.json.decode(record, type=Report)

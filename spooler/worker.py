@@ -4,7 +4,7 @@
             ├─ heartbeat     (until the very end: leases live as long as it beats)
             ├─ settler       (until everything is settled)
             ├─ journal       (syncs what was written to it)
-            ├─ housekeeping
+            ├─ housekeeping, and a look at which routes are paused
             └─ delivery ─┬─ claimer
                          └─ a crew per lane
 
@@ -22,17 +22,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.changes import changes
 from spooler.delivery.claimer import POLL, Claimer, Until
-from spooler.delivery.crew import Crew, Gear
+from spooler.delivery.crew import Gear
+from spooler.delivery.fleet import Fleet
 from spooler.delivery.heartbeat import Heartbeat, boot_id, boottime, whereabouts
 from spooler.delivery.housekeeping import Housekeeping
-from spooler.delivery.lane import Lane
+from spooler.delivery.pausing import Pauses
 from spooler.delivery.ports import Ground, SpoolPort
 from spooler.delivery.publishing import Publisher
 from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
 from spooler.errors import SpoolerError, StorageError, TryAgainError
-from spooler.events import Observe, SpoolTrouble, WorkerState
+from spooler.events import ConfigRead, Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from spooler.config import Config
+    from spooler.config import Config, Route
+    from spooler.delivery.lane import Lane
     from spooler.net.transport import Dial
     from spooler.worker_standing import WorkerStanding
 
@@ -90,6 +93,8 @@ class WorkerRun:
         self._journal: Journal | None = None
         self.worker = 0
         """Its id on the spool, 0 before it has one."""
+        self._routes: dict[str, Route] = dict(config.routes)
+        self._take: Callable[[Config], None] = lambda _: None
         self.failure: SpoolerError | None = None
         """Why it stopped by itself, where it could not go on."""
 
@@ -117,6 +122,17 @@ class WorkerRun:
         self._stops += 1
         (self._asked if self._stops == 1 else self._asked_again).set()
 
+    def reload(self, config: Config) -> None:
+        """Go on by another configuration; what it cannot change in a running worker is told."""
+        if self._stops:
+            return
+        found = changes(self._config, config)
+        self._config = found.config
+        self._routes.clear()
+        self._routes.update(found.config.routes)
+        self._take(found.config)
+        self._observe(ConfigRead(changed=found.now, restart=found.restart))
+
     async def run(self) -> bool:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
@@ -143,7 +159,7 @@ class WorkerRun:
         )
         self._observe(WorkerState(worker=worker, state="started", detail=", ".join(self._config.routes)))
         settler = Settler(ground)
-        recovery = Recovery(ground, root=self._journals, boot=boot, routes=self._config.routes)
+        recovery = Recovery(ground, root=self._journals, boot=boot, routes=self._routes)
         heartbeat = Heartbeat(
             ground,
             recovery,
@@ -167,26 +183,30 @@ class WorkerRun:
             until=self._until,
             poll=self._poll,
         )
-        for name, route in self._config.routes.items():
-            self._lanes[name] = Lane(
-                name=name, route=route, ground=ground, settler=settler, nudge=claimer.nudge
-            )
-        crews = {name: Crew(lane, gear) for name, lane in self._lanes.items()}
+        fleet = Fleet(gear=gear, settler=settler, lanes=self._lanes, nudge=claimer.nudge)
         processes = {"worker": os.getpid()}
         if self._spool_pid is not None:
             processes["spool"] = self._spool_pid
         publisher = Publisher(
-            crews=crews,
+            crews=fleet.crews,
             claimer=claimer,
             settler=settler,
             journal=journal,
             processes=processes,
-            limits=self._config.worker,
             clock=self._clock,
         )
         self.worker, self._publisher = worker, publisher
         self._heartbeat, self._journal = heartbeat, journal
         chores = Housekeeping(ground=ground, retention=self._config.worker.retention.us)
+
+        def take(config: Config) -> None:
+            claimer.limits = config.worker
+            chores.retention = config.worker.retention.us
+            fleet.take(config.routes, lhlo=config.lhlo_name)
+            claimer.look()
+
+        take(self._config)
+        self._take = take
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.poller.run)
             nursery.start_soon(heartbeat.run)
@@ -194,9 +214,10 @@ class WorkerRun:
             nursery.start_soon(journal.run)
             nursery.start_soon(chores.run)
             nursery.start_soon(self._tidy, pool, journal)
+            nursery.start_soon(Pauses(ground, self._lanes, resumed=claimer.look).run)
             if self._until is None:  # a drain has no use for mail that comes later
                 nursery.start_soon(claimer.listen)
-            await self._deliver(worker, claimer, list(crews.values()))
+            await self._deliver(worker, claimer, fleet)
             settled = await self._finish(settler)
             async with trio.open_nursery() as leaving:
                 for session in pool.expire(now=trio.current_time(), idle=0.0):
@@ -216,24 +237,22 @@ class WorkerRun:
         )
         return settled
 
-    async def _deliver(self, worker: int, claimer: Claimer, crews: list[Crew]) -> None:
+    async def _deliver(self, worker: int, claimer: Claimer, fleet: Fleet) -> None:
         """Claim and transact until the claimer is done or we are asked to stop."""
         with trio.CancelScope() as sessions:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, worker, claimer, sessions)
+                nursery.start_soon(self._watch, worker, claimer, fleet, sessions)
                 async with trio.open_nursery() as crew_nursery:
-                    for crew in crews:
-                        crew_nursery.start_soon(crew.run)
+                    fleet.staff(crew_nursery)
                     await claimer.run()
-                    for lane in self._lanes.values():
-                        lane.stop()
+                    self._take = lambda _: None
+                    fleet.stop()
                 nursery.cancel_scope.cancel()
 
-    async def _watch(self, worker: int, claimer: Claimer, sessions: trio.CancelScope) -> None:
+    async def _watch(self, worker: int, claimer: Claimer, fleet: Fleet, sessions: trio.CancelScope) -> None:
         await self._asked.wait()
         claimer.stop()
-        for lane in self._lanes.values():
-            lane.stop()
+        fleet.stop()
         self._observe(
             WorkerState(worker=worker, state="stopping", detail=f"{self._config.worker.grace:g} s at most")
         )
@@ -260,9 +279,9 @@ class WorkerRun:
         self.stop()
 
     async def _tidy(self, pool: Pool, journal: Journal) -> None:
-        idle = min((route.idle for route in self._config.routes.values()), default=30.0)
         while True:
             await trio.sleep(POOL_CHECK)
+            idle = min((route.idle for route in self._config.routes.values()), default=30.0)
             if journal.trouble:
                 self._observe(SpoolTrouble(doing="journalling", why=journal.trouble, retry_in=POOL_CHECK))
             for session in pool.expire(now=trio.current_time(), idle=idle):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from spooler.cli.progress import Summary, bar, together
-from spooler.cli.signals import watch_signals
+from spooler.cli.signals import watch_reload, watch_signals
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.ops.logging import EventLog
 from spooler.ops.pulse import Gathering
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spooler.cli.options import Settings
+    from spooler.config import Config
     from spooler.supervise import Report
 
 
@@ -44,8 +45,8 @@ class Kept:
         self.env = inherited | {name: value for name, value in given.items() if value is not None}
 
 
-def keep_workers(kept: Kept, *, log_level: str) -> None:
-    """Run workers until a signal."""
+def keep_workers(kept: Kept, *, log_level: str, reread: Callable[[], Config]) -> None:
+    """Run workers until a signal; `reread` reads the configuration again, to see whether they can."""
     log = EventLog(level=log_level)
     gathering = Gathering()
 
@@ -54,7 +55,7 @@ def keep_workers(kept: Kept, *, log_level: str) -> None:
             gathering.take(part, report.pulse)
 
     keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=True, observe=log, heard=heard)
-    trio.run(_with_signals, keeper, log, _server(kept, gathering, log))
+    trio.run(_with_signals, keeper, log, _server(kept, gathering, log), reread)
 
 
 def keep_drain(kept: Kept, *, log_level: str, quiet: bool) -> int:
@@ -95,11 +96,18 @@ def _server(kept: Kept, gathering: Gathering, log: EventLog) -> Callable[[], Awa
     return partial(serve_keeper, kept.http, kept.url, gathering, log)
 
 
-async def _with_signals(keeper: Keeper, log: EventLog, server: Callable[[], Awaitable[None]] | None) -> None:
+async def _with_signals(
+    keeper: Keeper,
+    log: EventLog,
+    server: Callable[[], Awaitable[None]] | None,
+    reread: Callable[[], Config] | None = None,
+) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
         if server is not None:
             nursery.start_soon(server)
+        if reread is not None:
+            await nursery.start(watch_reload, reread, lambda _: keeper.reload(), log)
         await nursery.start(watch_signals, lambda _: keeper.stop())
         error = None
         try:

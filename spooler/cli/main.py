@@ -31,8 +31,13 @@ COMMANDS = {
     "import": ("spooler.cli.importing", "Queue messages from mbox files, Maildirs and folders."),
     "worker": ("spooler.cli.worker", "Deliver until told to stop."),
     "drain": ("spooler.cli.drain", "Deliver until nothing is due, then stop."),
-    "queue": ("spooler.cli.queue", "Look at what is queued: list, show, stats."),
+    "queue": (
+        "spooler.cli.queue",
+        "Look at what is queued; hold, release, retry, reroute, remove, bounce it.",
+    ),
+    "route": ("spooler.cli.route", "Look at routes; pause and resume them."),
     "trace": ("spooler.cli.trace", "Tell what happened to an address or a message."),
+    "why": ("spooler.cli.why", "Say what a message or an address waits for, and until when."),
     "doctor": ("spooler.cli.doctor", "Look at everything that delivery needs; say what to mend."),
     "sink": ("spooler.cli.sink", "Run an LMTP server that takes mail for tests."),
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, load, spool_options
+from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import (
     clock_time,
     human_duration,
@@ -19,6 +19,9 @@ from spooler.cli.render import (
     print_table,
     reply_of,
 )
+from spooler.cli.route import describe_pause
+from spooler.cli.selecting import SelectionWords, read_selection, selection_options
+from spooler.cli.steering import COMMANDS
 from spooler.errors import NoInputError, UsageError
 from spooler.ident import format_id, now_us, parse_id
 from spooler.records import GAUGES, QueuedRecipient, QueueFilter, State, TallyRow
@@ -37,48 +40,25 @@ _COUNTED = (*GAUGES, State.DELIVERED, State.FAILED, State.EXPIRED, State.UNCERTA
 
 @click.group("queue")
 def command() -> None:
-    """Look at what is queued."""
+    """Look at what is queued, and change it."""
+
+
+for _one in COMMANDS:
+    command.add_command(_one)
 
 
 @command.command("list")
 @spool_options
-@click.option("--route", type=TEXT, metavar="NAME", help="Only of this route.")
-@click.option("--state", type=click.Choice([state.value for state in GAUGES]), help="Only in this state.")
-@click.option("--job", type=TEXT, metavar="NAME", help="Only of this job.")
-@click.option("--tenant", type=TEXT, metavar="NAME", help="Only of this tenant.")
-@click.option("--sender", type=TEXT, metavar="ADDRESS", help="Only from this sender.")
-@click.option("--to", type=TEXT, metavar="ADDRESS", help="Only to this recipient, or to @domain.")
-@click.option("--uncertain", is_flag=True, help="Only what may be delivered already.")
+@selection_options
 @click.option(
     "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many."
 )
 @json_option
 def list_command(
-    *,
-    spool: str | None,
-    config: Path | None,
-    route: str | None,
-    state: str | None,
-    job: str | None,
-    tenant: str | None,
-    sender: str | None,
-    to: str | None,
-    uncertain: bool,
-    limit: int,
-    as_json: bool,
+    *, spool: str | None, config: Path | None, limit: int, as_json: bool, **words: Unpack[SelectionWords]
 ) -> None:
     """List recipients that are still to do, oldest message first."""
-    domain = to[1:] if to and to.startswith("@") else None
-    wanted = QueueFilter(
-        route=route,
-        state=State(state) if state else None,
-        job=job,
-        tenant=tenant,
-        sender="" if sender == "<>" else sender,
-        address=to if domain is None else None,
-        domain=domain,
-        uncertain=uncertain,
-    )
+    wanted = read_selection(words, now=now_us())
     with _open(spool, config) as store:
         found = store.queue(filter=wanted, limit=limit + 1, after=None)
     shown, more = found[:limit], len(found) > limit
@@ -132,13 +112,20 @@ def stats_command(*, spool: str | None, config: Path | None, as_json: bool) -> N
         table = _counts(store.stats())
         oldest = {route: _oldest(store, route) for route, counts in table.items() if _queued(counts)}
         workers = store.workers()
+        pauses = store.pauses()
     now = now_us()
     if as_json:
         routes = {
             route: {**{state.value: counts[state] for state in State}, "oldest": oldest.get(route)}
             for route, counts in sorted(table.items())
         }
-        print_json({"routes": {route: plain(counts) for route, counts in routes.items()}, "workers": workers})
+        print_json(
+            {
+                "routes": {route: plain(counts) for route, counts in routes.items()},
+                "workers": workers,
+                "paused": pauses,
+            }
+        )
         return
     if not table:
         click.echo("The spool is empty: nothing was ever queued.")
@@ -152,6 +139,8 @@ def stats_command(*, spool: str | None, config: Path | None, as_json: bool) -> N
             ages = [when for when in oldest.values() if when is not None]
             rows.append(["total", *(f"{count:,}" for count in sums), _age(min(ages, default=None), now)])
         print_table(["route", *(f"#{state.value}" for state in _COUNTED), "#oldest"], rows)
+    for pause in pauses:
+        click.echo(f"route {show(pause.route)} is {describe_pause(pause, now)}")
     click.echo()
     if not workers:
         click.echo("No worker is running.")

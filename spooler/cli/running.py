@@ -11,7 +11,7 @@ import trio
 
 from spooler import collector
 from spooler.cli.progress import SHOW_EVERY, Summary, Tally, bar
-from spooler.cli.signals import watch_signals
+from spooler.cli.signals import read_again, watch_reload, watch_signals
 from spooler.delivery.claimer import Until
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.events import Event, Risk, WorkerState
@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run_worker(settings: Settings, started: Started, *, log_level: str, tether: Tether | None = None) -> None:
-    """Run a worker until a signal; raises TryAgainError if results could not be settled."""
+def run_worker(settings: Settings, started: Started, *, log_level: str, reread: Callable[[], Config]) -> None:
+    """Run a worker until a signal; raises TryAgainError if results could not be settled.
+
+    `reread` reads the configuration again.
+    """
     log = EventLog(level=log_level)
     _warn(settings, log)
     tether = Tether.of_environment()
@@ -55,7 +58,7 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, tether: 
             if tether is not None:
                 tether.report(Report())
             async with shown.while_running(run, spool):
-                return await _obeying(run, log, tether)
+                return await _obeying(run, log, tether, reread=lambda: _part_of(reread(), tether))
 
     with _told(tether):
         if not _run(main):
@@ -227,8 +230,13 @@ def _run(main: Callable[[], Awaitable[T]]) -> T:
         raise
 
 
-async def _obeying(run: WorkerRun, log: EventLog, tether: Tether | None) -> bool:
-    """Run the worker, which stops when it is asked to; whether everything was settled."""
+async def _obeying(
+    run: WorkerRun, log: EventLog, tether: Tether | None, *, reread: Callable[[], Config] | None = None
+) -> bool:
+    """Run the worker, which stops when it is asked to; whether everything was settled.
+
+    With `reread` it reads its configuration again when it is asked to.
+    """
     asked = 0
 
     def stop(requests: int) -> None:
@@ -237,18 +245,24 @@ async def _obeying(run: WorkerRun, log: EventLog, tether: Tether | None) -> bool
             asked += 1
             run.stop()
 
+    def reload() -> None:
+        if reread is not None:
+            read_again(reread, run.reload, log)
+
     def orphaned() -> None:
         log(WorkerState(worker=0, state="orphaned", detail="the process that started this one is gone"))
         stop(1)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
+        if reread is not None:
+            await nursery.start(watch_reload, reread, run.reload, log)
         if tether is None:
             await nursery.start(watch_signals, lambda count: stop(count))
         else:
             # of these the keeper may know too: see `spooler.supervise`
             await nursery.start(watch_signals, lambda _: stop(1))
-            nursery.start_soon(lambda: tether.obey(stop, orphaned=orphaned))
+            nursery.start_soon(lambda: tether.obey(stop, orphaned=orphaned, reload=reload))
         settled = await run.run()
         if run.failure is not None:
             raise run.failure

@@ -66,7 +66,9 @@ def _print_story(story: Story, now: int) -> None:
             _what(entry),
             entry.address,
             entry.destination,
-            reply_of(entry.code, entry.enhanced, entry.text) or _person(entry),
+            "; ".join(
+                part for part in (reply_of(entry.code, entry.enhanced, entry.text), _person(entry)) if part
+            ),
         )
         for entry in story.events
     ]
@@ -79,7 +81,7 @@ def _what(entry: LedgerEntry) -> str:
     what = entry.outcome
     if entry.attempt:
         what += f", try {entry.attempt}"
-    if entry.stage and entry.outcome != "delivered":
+    if entry.stage and entry.outcome != "delivered" and not entry.who:
         what += f", at {entry.stage}"
     if entry.uncertain:
         what += ", may be delivered"

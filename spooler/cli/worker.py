@@ -8,9 +8,12 @@ import click
 
 from spooler.cli.options import how_many, load, need_routes, processes_option, spool_options, target_options
 from spooler.cli.showing import OFF, http_option, showing
+from spooler.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from spooler.config import Config
 
 
 @click.command()
@@ -37,13 +40,22 @@ def command(
     """Deliver what is in the spool until told to stop.
 
     SIGTERM or SIGINT: claim nothing more, let transactions end, settle, exit 0. The same signal
-    again: stop at once; what is unanswered is recorded as uncertain. Of several processes the one that
+    again: stop at once; what is unanswered is recorded as uncertain. SIGHUP: read the configuration
+    again; one with an error is refused whole, and the old one stays. Of several processes the one that
     was started takes the signals for all, and starts another for each that dies.
 
     \b
     Example:
       spooler worker --spool sqlite:////var/lib/spooler/spool.db --target unix:/run/dovecot/lmtp
     """
+
+    def reread() -> Config:
+        if config is None:
+            raise UsageError("no configuration file is named, so there is nothing to read again")
+        again = showing(load(spool, config, target), http, unasked=True)
+        need_routes(again)
+        return again.config
+
     settings = showing(load(spool, config, target), http, unasked=True)
     need_routes(settings)
     count = how_many(settings, processes)
@@ -51,11 +63,12 @@ def command(
         from spooler.cli.keeping import Kept, keep_workers
 
         words = ["worker", "--log-level", log_level, "--http", settings.config.http.listen or OFF]
-        keep_workers(Kept(settings, words, config=config, target=target, count=count), log_level=log_level)
+        kept = Kept(settings, words, config=config, target=target, count=count)
+        keep_workers(kept, log_level=log_level, reread=reread)
         return
     from spooler.spool.starting import start
 
     started = start(settings.url)  # before the rest is loaded
     from spooler.cli.running import run_worker
 
-    run_worker(settings, started, log_level=log_level)
+    run_worker(settings, started, log_level=log_level, reread=reread)

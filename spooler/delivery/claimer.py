@@ -60,7 +60,7 @@ class Claimer:
         self._ground = ground
         self._settler = settler
         self._lanes = lanes
-        self._limits = limits
+        self.limits = limits
         self._until = until
         self._wake = trio.Event()
         self._poll = poll
@@ -93,8 +93,12 @@ class Claimer:
                 self._dried = trio.Event()
                 await self._dried.wait()
             self._silence = await insist(self._ground, "listening", self._ground.spool.changed)
-            self._news = True
-            self.nudge()
+            self.look()
+
+    def look(self) -> None:
+        """Look again: something may have come due."""
+        self._news = True
+        self.nudge()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -132,7 +136,9 @@ class Claimer:
         """How long nothing happens by itself; lanes that wait for a probe do not tell when it is over."""
         if self._isolation.waiting:
             return min(self._poll, self._isolation.pause)
-        if self._until is not None or any(name not in self._dry for name in self._lanes):
+        if self._until is not None or any(
+            name not in self._dry and not lane.closed for name, lane in self._lanes.items()
+        ):
             return self._poll
         return max(0.0, self._next_look() - trio.current_time())
 
@@ -153,7 +159,7 @@ class Claimer:
             self._look_at = trio.current_time() + wait
 
     def _wants(self) -> list[Want]:
-        limits = self._limits
+        limits = self.limits
         now = trio.current_time()
         if self._unread or self._room() <= 0:
             for lane in self._lanes.values():
@@ -198,7 +204,7 @@ class Claimer:
             return
         suspect = self._isolation.next()
         lane = self._lanes[suspect[1]]
-        limit = lane.room(batch=self._limits.claim, now=trio.current_time())
+        limit = lane.room(batch=self.limits.claim, now=trio.current_time())
         if not limit:
             return  # its route is down: it is found again when that is probed
         await self._settler.flushed()
@@ -208,7 +214,7 @@ class Claimer:
 
     def _room(self) -> int:
         """How many bytes of contents may still be taken into memory."""
-        return self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())
+        return self.limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())
 
     async def _read_on(self) -> bool:
         """Read a slice of what waits, and pass it on; whether there was room for any."""
@@ -264,8 +270,11 @@ class Claimer:
         if self._isolation.waiting:
             return False
         if self._until.empty:
-            return await insist(ground, "counting", lambda: ground.spool.left(list(self._lanes))) == 0
-        live = [lane for lane in self._lanes.values() if lane.health.failures < PATIENCE]
+            served = [name for name, lane in self._lanes.items() if not lane.stopping]
+            return await insist(ground, "counting", lambda: ground.spool.left(served)) == 0
+        live = [
+            lane for lane in self._lanes.values() if lane.health.failures < PATIENCE and not lane.stopping
+        ]
         now = ground.clock()
         due = await insist(
             ground, "looking", lambda: ground.spool.next_due([lane.name for lane in live], now=now)

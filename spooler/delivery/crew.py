@@ -56,9 +56,9 @@ class Crew:
 
     def __init__(self, lane: Lane, gear: Gear) -> None:
         self.lane = lane
-        self._gear = gear
-        mode = Mode.of(lane.route.mode)
-        self.targets = [gear.pool.target(destination, mode=mode) for destination in lane.route.parsed()]
+        self.gear = gear
+        self.targets: list[Target] = []
+        self.retarget()
         self.busy = 0
         """Sessions at work, or being opened."""
         self._leaving = 0
@@ -67,6 +67,12 @@ class Crew:
 
     def __repr__(self) -> str:
         return f"<Crew of {self.lane!r} busy={self.busy}>"
+
+    def retarget(self) -> None:
+        """Take the route's destinations as they are configured now; sessions to others begin nothing more."""
+        pool, route = self.gear.pool, self.lane.route
+        mode = Mode.of(route.mode)
+        self.targets = [pool.target(destination, mode=mode) for destination in route.parsed()]
 
     async def run(self) -> None:
         """Staff the lane until it is stopped and its sessions have ended."""
@@ -92,7 +98,7 @@ class Crew:
         place = _Place()
         try:
             while lane.ready and not lane.stopping and self._keeps(place):
-                if not self._gear.may_end():
+                if not self.gear.may_end():
                     await trio.sleep(NO_LEAVE)
                     continue
                 found = await self._session()
@@ -102,7 +108,7 @@ class Crew:
                     lane.window.proven(trio.current_time())
                     lane.window_moved()
                 if lane.health.worked():
-                    self._gear.ground.observe(RouteUp(route=lane.name))
+                    self.gear.ground.observe(RouteUp(route=lane.name))
                 self._staff(nursery)
                 lane.nudge()
                 await self._work(*found, place)
@@ -123,14 +129,14 @@ class Crew:
 
     async def _work(self, target: Target, session: Session, place: _Place) -> None:
         """Run a session until the lane is empty or the session is lost."""
-        gear = self._gear
+        gear = self.gear
         doubts = target.trust.doubts
         feed = Feed(
             lane=self.lane,
             target=target,
             ground=gear.ground,
             may_end=gear.may_end,
-            may_begin=lambda: gear.may_end() and self._keeps(place),
+            may_begin=lambda: gear.may_end() and target in self.targets and self._keeps(place),
         )
         self._open.add(session)
         target.busy += 1
@@ -165,7 +171,7 @@ class Crew:
 
     async def _session(self) -> tuple[Target, Session] | None:
         """Get a session, pooled or fresh, from the first destination that gives one."""
-        gear = self._gear
+        gear = self.gear
         lane = self.lane
         route = lane.route
         now = trio.current_time()
@@ -209,9 +215,9 @@ class Crew:
     def _down(self, why: str) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
         lane = self.lane
-        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng, why)
+        pause = lane.health.failed(trio.current_time(), self.gear.ground.rng, why)
         lane.window.lost()
-        self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
+        self.gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)
         if parcel is not None:
             lane.resolve(

@@ -21,17 +21,13 @@ import trio
 
 from spooler.errors import SpoolerError
 from spooler.events import SpoolTrouble, WorkerState
+from spooler.policy.beats import DEAD, FRESH, GRACE, PERIOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spooler.delivery.ports import Ground
     from spooler.delivery.recovery import Recovery
-
-PERIOD = 5.0  # seconds between beats
-FRESH = 30.0  # seconds: no end-of-data is sent when the last good beat began longer ago
-DEAD = 60.0  # seconds without a beat
-GRACE = 300.0  # seconds more, for whoever can read its journal
 
 
 def whereabouts() -> str:

@@ -32,7 +32,7 @@ class Housekeeping:
 
     def __init__(self, *, ground: Ground, retention: int) -> None:
         self._ground = ground
-        self._retention = retention
+        self.retention = retention
 
     async def run(self) -> None:
         """Do chores until cancelled."""
@@ -60,7 +60,7 @@ class Housekeeping:
             await trio.lowlevel.checkpoint()
 
     async def _retire(self) -> None:
-        before = self._ground.clock() - self._retention
+        before = self._ground.clock() - self.retention
         while await self._ground.spool.retire(before=before, limit=LIMIT) == LIMIT:
             await trio.lowlevel.checkpoint()
 

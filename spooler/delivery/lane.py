@@ -67,6 +67,8 @@ class Lane:
         """Recipients claimed and not resolved."""
         self.held_bytes = 0
         self.stopping = False
+        self.paused = False
+        """Whether a person wants nothing to be begun for now."""
         self.arrived = trio.Event()
         """Set when parcels came; whoever waits for it puts a new one in its place."""
         self.nudge = nudge
@@ -85,6 +87,11 @@ class Lane:
 
     def __repr__(self) -> str:
         return f"<Lane {self.name} {self.health!r} waiting={self._waiting} held={self.held}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is begun, for good or for now."""
+        return self.stopping or self.paused
 
     @property
     def ready(self) -> int:
@@ -106,7 +113,7 @@ class Lane:
 
     def room(self, *, batch: int, now: float) -> int:
         """How many recipients to claim now; `now` in seconds of trio's clock."""
-        if self.stopping:
+        if self.closed:
             return 0
         if self.health.proven:
             if now - self._looked > 2 * STUCK:
@@ -120,12 +127,15 @@ class Lane:
         return 1 if self.health.down else min(batch, self.route.recipients)
 
     def add(self, parcels: Iterable[Parcel]) -> None:
-        """Take parcels that were claimed for this route."""
+        """Take parcels that were claimed for this route; where nothing is begun they go back at once."""
         for parcel in parcels:
-            self._ready.append(parcel)
-            self._waiting += len(parcel.recipients)
             self.held += len(parcel.recipients)
             self.held_bytes += parcel.held_bytes
+            if self.closed:
+                self._release(parcel)
+            else:
+                self._ready.append(parcel)
+                self._waiting += len(parcel.recipients)
         self.arrived.set()
 
     def pop(self, holder: object, *, most: int | None = None) -> Parcel | None:
@@ -135,7 +145,7 @@ class Lane:
         """
         now = trio.current_time()
         share = max(1, self.window.size // MAILBOX_SHARE)
-        while self._ready and not self.stopping:
+        while self._ready and not self.closed:
             parcel = self._ready.popleft()
             if most is not None and len(parcel.recipients) > most:
                 rest = parcel.part(parcel.recipients[most:], repeated=parcel.repeated)
@@ -174,7 +184,7 @@ class Lane:
 
     def push_back(self, parcel: Parcel) -> None:
         """Put a parcel, or a part of one that was popped, at the head of the line."""
-        if self.stopping:
+        if self.closed:
             self._release(parcel)
             return
         self._ready.appendleft(parcel)
@@ -273,6 +283,28 @@ class Lane:
         self._waiting = 0
         for parcel in waiting:
             self._release(parcel)
+
+    def change(self, route: Route) -> None:
+        """Serve the route by another configuration, also if it was stopped before."""
+        now = trio.current_time()
+        if (route.sessions, route.adapt) != (self.route.sessions, self.route.adapt):
+            self.window.change(route.sessions, adapt=route.adapt, now=now)
+            self.window_moved()
+        self._shut.pace(first=route.retry.first.us, maximum=route.retry.maximum.us)
+        self.route = route
+        self.stopping = False
+        self.arrived.set()
+        self.nudge()
+
+    def pause(self) -> None:
+        """Begin nothing more until resumed; what has begun comes to its end."""
+        self.paused = True
+        self.give_back()
+
+    def resume(self) -> None:
+        """Begin again."""
+        self.paused = False
+        self.nudge()
 
     def stop(self) -> None:
         """Begin nothing more."""

@@ -26,7 +26,6 @@ from spooler.worker_standing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spooler.config import Worker
     from spooler.delivery.claimer import Claimer
     from spooler.delivery.crew import Crew
     from spooler.delivery.settler import Settler
@@ -46,7 +45,6 @@ class Publisher:
         settler: Settler,
         journal: Journal,
         processes: Mapping[str, int],
-        limits: Worker,
         clock: Callable[[], int],
     ) -> None:
         self._crews = crews
@@ -54,7 +52,6 @@ class Publisher:
         self._settler = settler
         self._journal = journal
         self._processes = processes
-        self._limits = limits
         self._clock = clock
 
     def standing(self) -> WorkerStanding:
@@ -66,11 +63,15 @@ class Publisher:
         return WorkerStanding(
             at=now,
             version=_version(),
-            routes={name: _route(crew, now, zero) for name, crew in self._crews.items()},
+            routes={
+                name: _route(crew, now, zero)
+                for name, crew in self._crews.items()
+                if not crew.lane.stopping or crew.lane.held
+            },
             destinations={name: _destination(target, zero) for name, target in targets.items()},
             backlog=self._settler.backlog,
             buffered=sum(crew.lane.held_bytes for crew in self._crews.values()),
-            buffer=self._limits.buffer,
+            buffer=self._claimer.limits.buffer,
             suspects=self._claimer.suspects,
             journal=JournalStanding(
                 octets=self._journal.octets,
@@ -103,6 +104,7 @@ def _route(crew: Crew, now: int, zero: int) -> RouteStanding:
         limit=window.limit,
         depth=window.depth,
         phase=window.why,
+        paused=lane.paused,
         outage=_outage(lane.health, zero),
         shut=[ShutMailbox(address, until) for address, until in shut],
         shut_count=shut_count,

@@ -153,7 +153,7 @@ def _spool(sample: Sample, now: int) -> Iterator[Metric]:
     )
     yield _gauge(
         "spooler_queue_overdue_seconds",
-        "For how long the recipient that is due first could have been claimed; 0 if none is due.",
+        "For how long the first recipient has been due; 0 if none is.",
         {(route,): max(0, now - due) / _US for route, due in sample.due.items()},
         labels=("route",),
     )

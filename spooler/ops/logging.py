@@ -23,6 +23,8 @@ import trio
 from spooler.address import show
 from spooler.events import (
     Claimed,
+    ConfigRead,
+    ConfigRefused,
     Connected,
     Doubt,
     Event,
@@ -31,6 +33,7 @@ from spooler.events import (
     ProcessEnded,
     Risk,
     RouteDown,
+    RoutePaused,
     RouteUp,
     Serving,
     SessionEnded,
@@ -123,6 +126,7 @@ class EventLog:
             WindowMoved: self._window,
             RouteDown: self._route_down,
             RouteUp: self._route_up,
+            RoutePaused: self._route_paused,
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
@@ -130,6 +134,8 @@ class EventLog:
             Risk: self._risk,
             Serving: self._serving,
             Held: self._held,
+            ConfigRead: self._config_read,
+            ConfigRefused: self._config_refused,
         }
 
     def __call__(self, event: Event) -> None:
@@ -235,6 +241,14 @@ class EventLog:
     def _route_up(self, event: RouteUp) -> None:
         self._log.info("route up", route=event.route)
 
+    def _route_paused(self, event: RoutePaused) -> None:
+        if event.pause is None:
+            self._log.warning("route resumed", route=event.route)
+        else:
+            self._log.warning(
+                "route paused", route=event.route, who=event.pause.who, why=show(event.pause.why, TEXT_LIMIT)
+            )
+
     def _settled(self, event: Settled) -> None:
         self._log.debug("settled", results=len(event.results), late=event.late, ms=event.took // 1000)
 
@@ -269,6 +283,15 @@ class EventLog:
 
     def _serving(self, event: Serving) -> None:
         self._log.info("serving", at=event.address)
+
+    def _config_read(self, event: ConfigRead) -> None:
+        write = self._log.warning if event.restart else self._log.info
+        write("configuration read", changed=list(event.changed), needs_restart=list(event.restart))
+
+    def _config_refused(self, event: ConfigRefused) -> None:
+        self._log.error(
+            "configuration refused", why=show(event.why, TEXT_LIMIT), now="the old one stays in force"
+        )
 
     def _risk(self, event: Risk) -> None:
         self._log.warning("risk", what=event.what, mend=event.mend)

@@ -57,6 +57,11 @@ class ShutMailboxes:
     def __len__(self) -> int:
         return len(self._shut)
 
+    def pace(self, *, first: int, maximum: int) -> None:
+        """Wait differently from the next refusal on."""
+        self._first = first
+        self._maximum = maximum
+
     def listed(self, most: int) -> list[tuple[str, int]]:
         """Name some that are shut, and until when."""
         return [(address, mailbox.until) for address, mailbox in islice(self._shut.items(), most)]

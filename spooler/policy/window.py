@@ -100,6 +100,24 @@ class Window:
         """Why it is where it is, with what was measured, for people."""
         return self.phase.value + self._measured
 
+    def change(self, limit: int, *, adapt: bool, now: float) -> None:
+        """Take other limits; what is being measured is measured anew."""
+        was_full = self.size == self.limit
+        self.limit = limit
+        self.size = min(self.size, limit)
+        if adapt is not self.adapt:
+            self.adapt = adapt
+            self.depth = SHALLOW if adapt else FULL
+            if self.phase is not Phase.PROBING:
+                self.proven(now)
+        elif self.phase is Phase.FIXED:
+            self.size = limit
+        elif self.phase in _MEASURING or (self.phase is Phase.LIMITED and was_full):
+            self.phase = Phase.HOLDING
+            self._tries = 0
+            self._again_at = now
+            self._measure(now)
+
     def proven(self, now: float) -> None:
         """The route took mail after it had not, or never: begin to grow."""
         self._before = self._rate = 0.0

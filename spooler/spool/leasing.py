@@ -298,7 +298,10 @@ def _shares(
     some = sql.run(conn, st.SOME_DUE, worker=worker, route=want.route, now=now).first()
     if some is None:
         raise isolating.dead()
-    waiting = [priority for priority, any_due in zip(Priority, some, strict=True) if any_due]
+    *due_of, goes_on = some
+    if not goes_on:
+        return []
+    waiting = [priority for priority, any_due in zip(Priority, due_of, strict=True) if any_due]
     for priority in Priority:
         if priority not in waiting:
             owed.pop((want.route, priority), None)

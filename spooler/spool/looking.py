@@ -13,6 +13,7 @@ from spooler.spool.statements import looking as st
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from spooler.records import QueuedRecipient
     from spooler.spool.connect import Database
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -49,6 +50,12 @@ def next_due(db: Database, routes: Sequence[str]) -> int | None:
             default=None,
         )
     )
+
+
+def ahead(db: Database, row: QueuedRecipient, *, limit: int) -> int:
+    """How many recipients of its route and class are due before this one; at most `limit` are counted."""
+    facts = {name: getattr(row, name) for name in ("route", "priority", "due", "message_id", "n")}
+    return db.read(lambda conn: int(sql.run(conn, st.AHEAD, **facts, limit=limit).scalar_one()))
 
 
 def one_message(db: Database, ident: int) -> MessageInfo | None:

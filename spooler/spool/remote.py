@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from spooler.claim import Claim, Want
+    from spooler.command import Pause
     from spooler.records import QueuedRecipient, QueueFilter, SettleReport, WorkerRow
     from spooler.result import Doubtful, RecipientResult
     from spooler.sample import Sample, Traced
@@ -111,6 +112,10 @@ class RemoteSpool:
         """See `Store`. It can be cancelled, at a worker's end: the next change is then nobody's."""
         silence: float | None = await self._call("changed", abandon=True)
         return silence
+
+    async def pauses(self) -> list[Pause]:
+        found: list[Pause] = await self._call("pauses")
+        return found
 
     async def left(self, routes: Sequence[str] | None = None) -> int:
         return int(await self._call("left", routes))

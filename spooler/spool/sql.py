@@ -41,12 +41,14 @@ _WORDS = {
     "sqlite": {
         "lock": "",
         "share": "",
+        "skip": "",
         "length": "length",
         "greatest": "max",
     },
     "postgresql": {
         "lock": "FOR UPDATE OF r",
         "share": "FOR SHARE",
+        "skip": "FOR UPDATE OF r SKIP LOCKED",
         "length": "octet_length",
         "greatest": "greatest",
     },

@@ -19,7 +19,7 @@ from spooler.records import (
     WorkerRow,
 )
 from spooler.result import NO_ROUTES, Outcome
-from spooler.spool import contents, intake, looking, settling, wake
+from spooler.spool import contents, intake, looking, pausing, settling, wake
 from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
 from spooler.spool.leasing import Leases
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from spooler.claim import Claim, Want
+    from spooler.command import Group, Key, Order, Page, Pause, Steered
     from spooler.envelope import Enqueued, ImportIdentity, NewMessage
     from spooler.result import Doubtful, RecipientResult
     from spooler.sample import Sample, Traced
@@ -237,6 +238,10 @@ class Store:
 
         return listing.queue(self._db, filter, limit=limit, after=after)
 
+    def ahead(self, row: QueuedRecipient, *, limit: int) -> int:
+        """How many of its route and class are due before a queued recipient; at most `limit` are counted."""
+        return looking.ahead(self._db, row, limit=limit)
+
     def message(self, message_id: int) -> MessageInfo | None:
         """Return a message, or None."""
         return looking.one_message(self._db, message_id)
@@ -270,6 +275,44 @@ class Store:
     def ledger_for(self, address: str, *, limit: int) -> list[LedgerEntry]:
         """What happened to an address, newest first; case does not matter."""
         return looking.ledger_for(self._db, address, limit=limit)
+
+    # what people do
+
+    def select(self, which: QueueFilter, *, after: Key) -> Page:
+        """Look through a page of the queue for what is to be changed; see `spooler.spool.steering`."""
+        from spooler.spool import steering  # loaded for people alone, as lists are
+
+        return steering.select(self._db, which, after=after)
+
+    def count(self, which: QueueFilter, *, after: Key) -> tuple[list[Group], Key | None]:
+        """Count in a page of the queue what would be selected; also returns its last key, None at the end."""
+        from spooler.spool import steering
+
+        return steering.count(self._db, which, after=after)
+
+    def steer(self, order: Order, keys: Sequence[Key], *, now: int) -> Steered:
+        """Do with these recipients, at most `steering.BATCH`, what a person ordered, in one transaction."""
+        from spooler.spool import steering
+
+        steered = steering.steer(self._db, self._runs, order, keys, now=now)
+        if steered.done and not order.command.ends:
+            wake.announce(self._db, self.uuid)
+        return steered
+
+    def pauses(self) -> list[Pause]:
+        """Name the routes that are paused."""
+        return pausing.pauses(self._db)
+
+    def pause(self, route: str, *, who: str, why: str, now: int) -> bool:
+        """Let nothing be claimed from a route; False if it was paused already."""
+        return pausing.pause(self._db, route, who=who, why=why, now=now)
+
+    def resume(self, route: str) -> bool:
+        """Let a paused route go on; False if it was not paused."""
+        resumed = pausing.resume(self._db, route)
+        if resumed:
+            wake.announce(self._db, self.uuid)
+        return resumed
 
     # housekeeping
 

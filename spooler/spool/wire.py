@@ -12,6 +12,7 @@ import msgspec
 
 from spooler import errors
 from spooler.claim import Claim, Want
+from spooler.command import Pause
 from spooler.records import QueuedRecipient, QueueFilter, SettleReport, WorkerRow
 from spooler.result import Doubtful, RecipientResult
 from spooler.sample import Sample, Traced
@@ -44,6 +45,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "release": (tuple[int, list[Key], int], int),
     "next_due": (tuple[list[str], int], int | None),
     "changed": (tuple[()], float | None),
+    "pauses": (tuple[()], list[Pause]),
     "left": (tuple[list[str] | None], int),
     "expire": (tuple[list[str] | None, int, int], int),
     "sweep": (tuple[int, int], int),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from bench import metrics
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_tiny(capsys: pytest.CaptureFixture[str]) -> None:

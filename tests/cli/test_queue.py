@@ -45,7 +45,7 @@ def test_empty_queue(spooler: Runner) -> None:
     assert spooler("queue", "list", "--job", "x").out == "Nothing in the queue is like that.\n"
     assert spooler("queue", "list", "--json").json == {"recipients": [], "more": False}
     assert "nothing was ever queued" in spooler("queue", "stats").out
-    assert spooler("queue", "stats", "--json").json == {"routes": {}, "workers": []}
+    assert spooler("queue", "stats", "--json").json == {"routes": {}, "workers": [], "paused": []}
 
 
 def test_list(spooler: Runner, store: Store) -> None:

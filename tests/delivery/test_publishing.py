@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from spooler.delivery.heartbeat import PERIOD
+from spooler.policy.beats import PERIOD
 from spooler.reply import Reply, Stage
 from spooler.sink.script import Play, Rule, Script
 from tests.delivery.house import EPOCH, House, clock, route_to, sink

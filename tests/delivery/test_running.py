@@ -11,13 +11,14 @@ import trio
 
 from spooler.claim import Want
 from spooler.config import Route, Worker
-from spooler.delivery.heartbeat import DEAD, GRACE, Heartbeat, boot_id, whereabouts
+from spooler.delivery.heartbeat import Heartbeat, boot_id, whereabouts
 from spooler.delivery.ports import Ground
 from spooler.delivery.recovery import Recovery
 from spooler.errors import TryAgainError
 from spooler.events import SpoolTrouble, WorkerState
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
+from spooler.policy.beats import DEAD, GRACE
 from spooler.reply import Stage
 from tests.delivery.house import EPOCH, House, Inline, clock, route_to, sink
 

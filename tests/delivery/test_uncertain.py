@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spooler.config import Duration
-from spooler.delivery.heartbeat import DEAD, GRACE
+from spooler.policy.beats import DEAD, GRACE
 from spooler.records import QueueFilter
 from spooler.result import HOLD_UNCERTAIN
 from spooler.sink.script import Drop, DropAt

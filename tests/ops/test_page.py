@@ -26,7 +26,7 @@ pytestmark = pytest.mark.chromium
 WAITING = 20
 
 
-def prepare(url: str, folder: Path, living: str) -> Path:
+def prepare(url: str, folder: Path, living: str, *, messages: int = 5000) -> Path:
     """Queue mail for a store that lives and for one that does not; return the configuration."""
     dead = f"inet:127.0.0.1:{free_port()}"
     config = folder / "spooler.toml"
@@ -38,7 +38,7 @@ def prepare(url: str, folder: Path, living: str) -> Path:
         far = [NewRecipient(address=f"bob{i}@archive.example", route="archive") for i in range(WAITING)]
         store.enqueue([message(one) for one in far], now=now_us())
         store.enqueue([message("mallory@example.org")], now=now_us())
-        for i in range(10):
+        for i in range(messages // 500):
             near = [f"user{i}-{n}@example.org" for n in range(500)]
             store.enqueue([message(address) for address in near], now=now_us())
     return config

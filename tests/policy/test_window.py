@@ -241,3 +241,22 @@ def test_no_deeper_than_would_be_answered_in_time() -> None:
     for i in range(3000):
         window.finished(i / 100, saturated=True, chunked=True, took=SLOW * 0.6)
         assert window.depth == SHALLOW
+
+
+def test_other_limits() -> None:
+    """A lower limit holds at once; a higher one is tried soon; fixed ones are what they are set to."""
+    window = Window(8)
+    window.proven(0.0)
+    window.size = 8
+    window.change(2, adapt=True, now=1.0)
+    assert (window.size, window.limit) == (2, 2)
+    window.phase = Phase.LIMITED
+    window.change(20, adapt=True, now=2.0)
+    assert (window.size, window.phase) == (2, Phase.HOLDING)
+    window.change(20, adapt=False, now=3.0)
+    assert (window.size, window.depth, window.phase) == (20, FULL, Phase.FIXED)
+    window.change(5, adapt=False, now=4.0)
+    assert window.size == 5
+    window.lost()
+    window.change(9, adapt=True, now=5.0)
+    assert (window.size, window.phase) == (1, Phase.PROBING)

@@ -16,6 +16,7 @@ from spooler.spool.connect import SqliteDatabase
 from spooler.spool.store import Store
 
 if TYPE_CHECKING:
+    from spooler.command import Pause
     from spooler.ident import IdMaker
     from spooler.spool.place import SqlitePlace
     from tests.simulation.life import Life
@@ -62,6 +63,11 @@ class Inline:
     async def changed(self) -> float | None:
         """Nothing is heard where time is made up: the spool is polled."""
         return await trio.sleep_forever()
+
+    async def pauses(self) -> list[Pause]:
+        """Nobody pauses anything here."""
+        await trio.lowlevel.checkpoint()
+        return []
 
     async def beat(self, worker: int, *, now: int, standing: str | None = None) -> bool:
         """See Store; a good one is remembered."""

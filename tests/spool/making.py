@@ -119,7 +119,9 @@ def recount(store: Store) -> dict[tuple[str, str], int]:
     for route, lease, hold, attempts in ask(store, "SELECT route, lease, hold, attempts FROM recipient"):
         state = "active" if lease is not None else "held" if hold is not None else "waiting"
         found[route, "deferred" if state == "waiting" and attempts else state] += 1
-    ledger = "SELECT route, outcome, late, uncertain FROM attempt WHERE who IS NULL"
+    # of a person's commands those that end something
+    counted = "who IS NULL OR outcome IN ('removed', 'failed')"
+    ledger = f"SELECT route, outcome, late, uncertain FROM attempt WHERE {counted}"
     for route, outcome, late, uncertain in ask(store, ledger):
         found[route, "uncertain"] += bool(uncertain and not late)
         found[route, "late" if late else "deferrals" if outcome == "deferred" else outcome] += 1

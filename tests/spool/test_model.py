@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spooler.claim import Want
+from spooler.command import Command, Order
 from spooler.envelope import NewRecipient, Priority
 from spooler.records import SettleReport
 from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
-from tests.spool.making import NOW, SECOND, act, ask, check_tallies, message
+from tests.spool.making import NOW, SECOND, ask, check_tallies, message
 
 if TYPE_CHECKING:
     from spooler.spool.store import Store
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Key = tuple[int, int]
 ROUTES = ("one", "two")
 LIFETIME = 1000 * SECOND
+ENDED = ("delivered", "failed", "expired", "removed")
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class Row:
     route: str
     due: int
     expires: int
+    not_before: int
     attempts: int = 0
     claims: int = 0
     lease: int | None = None
@@ -49,13 +52,18 @@ class Model:
     queue: dict[Key, Row] = field(default_factory=dict)
     ledger: dict[tuple[int, int, int, int], tuple[str, bool]] = field(default_factory=dict)
     workers: dict[int, int] = field(default_factory=dict)  # and the store of each
+    paused: set[str] = field(default_factory=set)
 
     def claimable(self, route: str, now: int) -> set[Key]:
         """What may be claimed."""
         return {
             key
             for key, row in self.queue.items()
-            if row.route == route and row.due <= now and row.lease is None and not row.held
+            if row.route == route
+            and route not in self.paused
+            and row.due <= now
+            and row.lease is None
+            and not row.held
         }
 
     def settle(self, worker: int, result: RecipientResult) -> str:
@@ -102,7 +110,8 @@ class History:
             self.release: 3,
             self.rescue: 3,
             self.leave: 1,
-            self.hold: 3,
+            self.steer: 6,
+            self.pause: 1,
             self.wait: 5,
             self.expire: 2,
             self.sweep: 2,
@@ -130,7 +139,7 @@ class History:
         )
         (answer,) = self.rng.choice(self.stores).enqueue([new], now=self.now)
         for n, route in enumerate(routes):
-            self.model.queue[answer.id, n] = Row(route, due, self.now + LIFETIME)
+            self.model.queue[answer.id, n] = Row(route, due, self.now + LIFETIME, due)
 
     def claim(self) -> None:
         """A worker claims: as much as it wants of what there is, and nothing else."""
@@ -243,33 +252,66 @@ class History:
                 row.lease = None
                 row.claims -= 1
 
-    def hold(self) -> None:
-        """A person holds a recipient, or lets it go; tallies follow, as that command will make them."""
+    def steer(self) -> None:
+        """A person does something with some of what is queued, whatever workers have in hand."""
         if not self.model.queue:
             return
-        key = self.rng.choice(sorted(self.model.queue))
+        queued = sorted(self.model.queue)
+        command = self.rng.choices(list(Command), [4, 4, 3, 2, 1, 1])[0]
+        rows = self.model.queue  # few of them are such as a command finds most worth trying
+        if command is Command.RETRY:
+            queued = [key for key in queued if rows[key].due > self.now] or queued
+        elif command is Command.HOLD:
+            queued = [key for key in queued if rows[key].lease is not None] or queued
+        keys = self.rng.sample(queued, self.rng.randint(1, min(5, len(queued))))
+        order = Order(command=command, who="alice", why="a test", route=self.rng.choice(ROUTES))
+        steered = self.rng.choice(self.stores).steer(order, keys, now=self.now)
+        changed = {key for key in keys if self.obey(order, key)}
+        assert sum(group.count for group in steered.done) == len(changed)
+        assert sum(steered.passed.values()) + len(steered.again) == len(keys) - len(changed)
+        if changed:
+            self.met.add(command.value)
+
+    def obey(self, order: Order, key: Key) -> bool:
+        """Do it in the model; whether anything was to be done."""
         row = self.model.queue[key]
-        row.held = not row.held
-        act(
-            self.stores[0],
-            "UPDATE recipient SET hold = :hold WHERE message_id = :m AND n = :n",
-            hold="x" if row.held else None,
-            m=key[0],
-            n=key[1],
-        )
-        if row.lease is None:
-            sign = 1 if row.held else -1
-            for state, change in (("held", sign), ("deferred" if row.attempts else "waiting", -sign)):
-                act(
-                    self.stores[0],
-                    "INSERT INTO tally VALUES (1, :route, :state, :change)"
-                    " ON CONFLICT (writer, route, state) DO UPDATE SET count = tally.count + excluded.count",
-                    route=row.route,
-                    state=state,
-                    change=change,
-                )
+        leased = row.lease is not None
+        match order.command:
+            case Command.HOLD:
+                right = not row.held
+                if right and leased:
+                    self.met.add("held on its way")
+                row.held = True
+            case Command.RELEASE:
+                right = row.held
+                if right:
+                    row.claims = row.attempts + leased
+                row.held = False
+            case Command.RETRY:
+                right = not leased and not row.held and row.not_before <= self.now < row.due
+                row.due = self.now if right else row.due
+            case Command.REROUTE:
+                right = not leased and row.route != order.route
+                row.route = order.route if right else row.route
+            case _:
+                right = not leased
+                if right:
+                    del self.model.queue[key]
+        if right:
+            self.model.ledger[*key, self.now, 0] = (order.command.value, False)
+        return right
+
+    def pause(self) -> None:
+        """A person pauses a route, or lets it go on."""
+        route = self.rng.choice(ROUTES)
+        store = self.rng.choice(self.stores)
+        if route in self.model.paused:
+            self.model.paused.remove(route)
+            assert store.resume(route)
         else:
-            self.met.add("held on its way")
+            self.model.paused.add(route)
+            assert store.pause(route, who="alice", why="", now=self.now)
+            self.met.add("paused")
 
     def wait(self) -> None:
         """Time passes; seldom much."""
@@ -317,7 +359,7 @@ class History:
         }
         rows = ask(self.stores[0], "SELECT message_id, n, at, worker, outcome, late FROM attempt")
         assert {row[:4]: (row[4], bool(row[5])) for row in rows} == self.model.ledger
-        ended = [row[:2] for row in rows if row[4] != "deferred" and not row[5]]
+        ended = [row[:2] for row in rows if row[4] in ENDED and not row[5]]
         assert len(ended) == len(set(ended))
         assert not set(ended) & set(self.model.queue)
         check_tallies(self.stores[0])
@@ -349,4 +391,6 @@ def test_any_history(store: Store, other: Store, seed: int) -> None:
         "rescued",
         "held on its way",
         "expired in the queue",
+        "paused",
+        *(command.value for command in Command),
     }

@@ -9,7 +9,7 @@ import pytest
 
 from spooler.spool import schema, sql
 from spooler.spool.sql import Statement
-from spooler.spool.statements import intake, leasing, looking, settling, shared, upkeep
+from spooler.spool.statements import intake, leasing, looking, settling, shared, steering, upkeep
 from tests.spool.making import DUE, NOW, act, claim, keys, message, put, worker
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _ADDRESS, _ROUTE = "a@example.org", "default"
 _KEY = (1, 2)
 _DOUBT = {"worker": 9, "route": "default", "due": DUE, "hold": "", "text": ""}
 _FACTS = f'[{DUE}, "{_ROUTE}", 1, "delivered", 0, "final", 250, "", "", "", 0, 0]'
+_COMMAND = {"now": DUE, "outcome": "held", "enhanced": "", "text": "", "run": 1, "who": "", "why": ""}
 _STRETCH = (1, 0, 9, DUE, _ROUTE, 1, "delivered", 0, "final", 250, "", "", "", 0, 0)
 
 
@@ -47,6 +48,15 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
         ("overdue recipients", settling.OVERDUE_RECIPIENTS, (1, ""), {"limit": 1000}),
         ("notices", shared.ADD_NOTICES, (*_KEY, 1), {"now": DUE}),
         ("next due", looking.NEXT_DUE, (), {"route": "default"}),
+        ("page end", steering.PAGE_END, (), {"message_id": 1, "n": 1, "skipped": 1000}),
+        ("examine", steering.EXAMINE, _KEY, {}),
+        ("record a command", steering.RECORD, _KEY, _COMMAND),
+        ("command: hold", steering.HOLD, _KEY, {"hold": ""}),
+        ("command: release", steering.RELEASE, _KEY, {}),
+        ("command: retry", steering.RETRY, _KEY, {"now": DUE}),
+        ("command: reroute", steering.REROUTE, _KEY, {"route": "other"}),
+        ("command: prolong", steering.PROLONG, (1,), {"expires": DUE}),
+        ("ahead", looking.AHEAD, (), _DUE | {"due": DUE, "message_id": 1, "n": 0}),
         ("ledger", looking.LEDGER_OF, (), {"message_id": 1}),
         ("ledger of an address", looking.LEDGER_FOR, (), {"address": "a", "limit": 10}),
         ("keys", intake.FIND_KEYS, ("", "k"), {}),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from spooler.spool.sql import Statement
 from spooler.spool.statements import leasing
-from spooler.spool.statements.shared import STATE
+from spooler.spool.statements.shared import NOT_PAUSED, STATE
 
 # the worker's row is locked, shared, as for any claim: see `leasing.SOME_DUE`
 LIVING = Statement("SELECT 1 FROM worker w WHERE w.id = :worker AND w.fenced IS NULL {share}")
 
-_SUSPECTS = """
+_SUSPECTS = f"""
     SELECT r.message_id, r.n FROM recipient r
     WHERE r.message_id = :message_id AND r.route = :route AND r.hold IS NULL AND r.lease IS NULL
-        AND r.due <= :due
+        AND r.due <= :due AND {NOT_PAUSED}
     ORDER BY r.claims - r.attempts DESC, r.n LIMIT :limit
     """
 LOOK_ALONE = Statement(leasing.LOOK_AT_DUE.text.replace(leasing.DUE, _SUSPECTS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from spooler.envelope import Priority
 from spooler.spool.sql import Statement
-from spooler.spool.statements.shared import KEYS, STATE_UNLEASED
+from spooler.spool.statements.shared import KEYS, NOT_PAUSED, STATE_UNLEASED
 
 ADD_WORKER = Statement(
     "INSERT INTO worker (id, host, pid, started, beat, beat_at) VALUES (:id, :host, :pid, :now, 0, :now)"
@@ -50,10 +50,14 @@ _SOME = [
         AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :now ORDER BY r.due LIMIT 1)"""
     for p in Priority
 ]
-# Whether anything is due of each class; no row for a worker that was declared dead. The worker's row is
-# locked, shared: who fences it waits until the claim is committed, and then finds it.
+# Whether anything is due of each class, and whether the route is not paused; no row for a worker that was
+# declared dead. The worker's row is locked, shared: who fences it waits until the claim is committed, and
+# then finds it.
 SOME_DUE = Statement(
-    f"SELECT {', '.join(_SOME)} FROM worker w WHERE w.id = :worker AND w.fenced IS NULL {{share}}"
+    f"""
+    SELECT {", ".join(_SOME)}, {NOT_PAUSED} FROM worker w
+    WHERE w.id = :worker AND w.fenced IS NULL {{share}}
+    """
 )
 _COUNTS = [
     f"(SELECT count(*) FROM ({DUE.replace(':priority', str(p.value))}) AS d{p.value})" for p in Priority

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spooler.envelope import Priority
 from spooler.records import LedgerEntry, MessageInfo
 from spooler.spool.sql import Statement
-from spooler.spool.statements.shared import STATE
+from spooler.spool.statements.shared import NOT_PAUSED, STATE
 
 STATS = Statement(
     """
@@ -13,12 +13,22 @@ STATS = Statement(
     HAVING sum(count) <> 0 ORDER BY route, state
     """
 )
-_FIRST = """
+_FIRST = f"""
     (SELECT r.due FROM recipient r WHERE r.route = :route AND r.priority = %d
-        AND r.hold IS NULL AND r.lease IS NULL ORDER BY r.due LIMIT 1)
+        AND r.hold IS NULL AND r.lease IS NULL AND {NOT_PAUSED} ORDER BY r.due LIMIT 1)
     """
-# the first entry of the index for each class
+# the first entry of the index for each class; none of a paused route
 NEXT_DUE = Statement("SELECT " + ", ".join(_FIRST % priority.value for priority in Priority))
+# how many of its class are due before a recipient, up to a limit
+AHEAD = Statement(
+    """
+    SELECT count(*) FROM (
+        SELECT 1 FROM recipient r WHERE r.route = :route AND r.priority = :priority
+            AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :due
+            AND (r.due, r.message_id, r.n) < (:due, :message_id, :n)
+        ORDER BY r.due, r.message_id, r.n LIMIT :limit) AS before
+    """
+)
 _FIRST_ROW = """
     SELECT * FROM (SELECT r.due, r.message_id, r.attempts FROM recipient r
         WHERE r.route = :route AND r.priority = %d AND r.hold IS NULL AND r.lease IS NULL

@@ -11,6 +11,9 @@ STATE = """CASE WHEN r.lease IS NOT NULL THEN 'active' WHEN r.hold IS NOT NULL T
 STATE_UNLEASED = """CASE WHEN r.hold IS NOT NULL THEN 'held'
     WHEN r.attempts > 0 THEN 'deferred' ELSE 'waiting' END"""
 
+# whether a person has paused the route; the condition does not depend on a row, and is asked once
+NOT_PAUSED = "(SELECT 1 FROM pause p WHERE p.route = :route) IS NULL"
+
 KEYS = ("message_id bigint", "n integer")
 
 # ordered, so that two writers that share a slot take their rows in the same order
