@@ -21,7 +21,7 @@ function el(tag, about, ...children) {
 
 const whole = new Intl.NumberFormat("en");
 const count = (n) => whole.format(n);
-const brief = (n) => n >= 1e6 ? (n / 1e6).toFixed(1) + " M" : n >= 1e4 ? (n / 1e3).toFixed(0) + " k" : count(Math.round(n));
+const brief = (n) => n >= 1e6 ? (n / 1e6).toFixed(1) + " M" : n >= 1e4 ? Number((n / 1e3).toFixed(1)) + " k" : count(Math.round(n));
 const recipients = (n) => n === 1 ? "1 recipient" : count(n) + " recipients";
 const when = (text) => text === null ? null : Date.parse(text);
 
