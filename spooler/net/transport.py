@@ -16,12 +16,21 @@ import trio
 from spooler.address import show
 from spooler.destination import Destination, InetDestination, UnixDestination
 from spooler.net.poller import Poller
+from spooler.reply import Stage
+from spooler.trouble import Trouble
 
 BLOCK = 65536  # bytes asked for in one read
 
 
 class ConnectError(Exception):
-    """The connection could not be made; the message says why, for people."""
+    """The connection could not be made, or not be used; the message says why, for people."""
+
+    def __init__(
+        self, why: str, *, trouble: Trouble = Trouble.UNREACHABLE, stage: Stage = Stage.CONNECT
+    ) -> None:
+        super().__init__(why)
+        self.trouble = trouble
+        self.stage = stage
 
 
 class Transport(Protocol):
