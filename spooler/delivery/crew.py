@@ -17,7 +17,8 @@ from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import results_of
 from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
 from spooler.lmtp.trust import Mode
-from spooler.net.session import Session, SessionLostError, open_session
+from spooler.net.opening import open_session
+from spooler.net.session import Session, SessionLostError
 from spooler.net.transport import ConnectError
 from spooler.policy import classify
 from spooler.policy.plan import rotation
