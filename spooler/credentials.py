@@ -15,6 +15,8 @@ from spooler.errors import DataError, NoInputError, NotPermittedError
 
 MECHANISMS = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
 """Those that we speak, the strongest first: the first two do not tell the server the secret."""
+TELLING = frozenset({"PLAIN", "LOGIN"})
+"""Those that tell the server the secret."""
 MAX_SECRET = 4096  # bytes of a file
 
 

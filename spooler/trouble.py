@@ -22,3 +22,20 @@ class Trouble(Enum):
     NO_MECHANISM = "it offers no way to authenticate that may be used"
     AUTHENTICATION = "it does not accept the user and secret"
     OURS = "what is needed for it here is not right"
+
+    @property
+    def of_security(self) -> bool:
+        """Whether it is about TLS, AUTH, or what is needed for them: a person has to mend it."""
+        return self in _OF_SECURITY
+
+
+_OF_SECURITY = frozenset(
+    {
+        Trouble.NO_TLS,
+        Trouble.NO_HANDSHAKE,
+        Trouble.CERTIFICATE,
+        Trouble.NO_MECHANISM,
+        Trouble.AUTHENTICATION,
+        Trouble.OURS,
+    }
+)

@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 
 NO_LMTP = " (this is no LMTP server: it speaks SMTP or something else; check the port)"
 _UNKNOWN_COMMAND = frozenset({500, 502})  # RFC 5321 section 4.2.4: what a server without LHLO says to it
-_TROUBLE = {
-    Stage.STARTTLS: Trouble.NO_TLS,
-    Stage.AUTH: Trouble.AUTHENTICATION,
-}
 
 
 class Step(Enum):
@@ -162,6 +158,9 @@ class Opening:
 def _refused(stage: Stage, reply: Reply) -> OpeningError:
     if stage is Stage.LHLO and reply.code in _UNKNOWN_COMMAND:
         return OpeningError(f"refused at {stage}: {reply}{NO_LMTP}", trouble=Trouble.NO_LMTP, stage=stage)
-    return OpeningError(
-        f"refused at {stage}: {reply}", trouble=_TROUBLE.get(stage, Trouble.BUSY), stage=stage
-    )
+    trouble = Trouble.BUSY
+    if stage is Stage.STARTTLS:
+        trouble = Trouble.NO_TLS
+    elif stage is Stage.AUTH and reply.permanent:
+        trouble = Trouble.AUTHENTICATION
+    return OpeningError(f"refused at {stage}: {reply}", trouble=trouble, stage=stage)

@@ -16,7 +16,7 @@ from spooler.tls import PLAIN, Tls, TlsLevel, accepted_names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spooler.credentials import Credentials
+    from spooler.credentials import Account, Credentials
     from spooler.destination import Destination
 
 _State = tuple[tuple[int, int, int], ...]
@@ -56,6 +56,11 @@ class Security:
         if self._context is None or state != self._state:
             self._context, self._state = _load(tls), state
         return self._context
+
+
+def security_for(destination: Destination, tls: Tls, account: Account | None) -> Security:
+    """Return what protects a route's connections to one of its destinations."""
+    return Security(destination, tls=tls, credentials=None if account is None else account.credentials)
 
 
 def _state(name: str) -> tuple[int, int, int]:
