@@ -435,7 +435,7 @@ async def test_a_record_that_is_not_whole_keeps_the_end_of_data_from_the_server(
             await peer.say(ACCEPT)
             with trio.move_on_after(3600):
                 try:
-                    heard = await peer.stream.receive_some()
+                    heard = bytes(await peer.stream.receive_some())
                     await trio.sleep_forever()
                 except trio.BrokenResourceError:
                     return
