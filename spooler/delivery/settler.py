@@ -74,8 +74,8 @@ class Settler:
         """Wait until everything that was added is durable."""
         await self._empty.wait()
 
-    async def run(self) -> None:
-        """Settle until cancelled."""
+    async def run(self, eased: Callable[[], None]) -> None:
+        """Settle until cancelled; call `eased` after each batch, for who waits while the backlog is long."""
         while True:
             await self._news.wait()
             if len(self._results) < BATCH:
@@ -84,6 +84,7 @@ class Settler:
             self._ground.journal.push()
             while self._results or self._returned:
                 await self._settle_batch()
+                eased()
             self._empty.set()
 
     def _tell(self) -> None:

@@ -73,7 +73,7 @@ async def settle(notebook: Notebook, *results: RecipientResult) -> None:
     """Add results and wait until they are durable."""
     settler = notebook.settler = Settler(ground(notebook))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(settler.run)
+        nursery.start_soon(settler.run, lambda: notebook.told.append(("eased", 0)))
         settler.add(list(results))
         await settler.flushed()
         nursery.cancel_scope.cancel()
@@ -91,6 +91,7 @@ async def test_the_journal_lets_go_behind_the_commit(autojump_clock: MockClock) 
         ("refused", 2),
         ("committed", 2),
         ("let go", 2),
+        ("eased", 0),
     ]
 
 
