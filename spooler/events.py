@@ -90,6 +90,18 @@ class RouteDown(msgspec.Struct, frozen=True):
     retry_in: float
 
 
+class SecurityTrouble(msgspec.Struct, frozen=True):
+    """A destination is not used because of TLS or AUTH; it is probed again in `retry_in` seconds.
+
+    `why` says what to mend, for people.
+    """
+
+    route: str
+    destination: str
+    why: str
+    retry_in: float
+
+
 class RouteUp(msgspec.Struct, frozen=True):
     """A route that was down takes mail again."""
 
@@ -181,6 +193,7 @@ Event = (
     | RouteDown
     | RouteUp
     | RoutePaused
+    | SecurityTrouble
     | Settled
     | SpoolTrouble
     | WorkerState

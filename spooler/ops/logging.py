@@ -35,6 +35,7 @@ from spooler.events import (
     RouteDown,
     RoutePaused,
     RouteUp,
+    SecurityTrouble,
     Serving,
     SessionEnded,
     Settled,
@@ -127,6 +128,7 @@ class EventLog:
             RouteDown: self._route_down,
             RouteUp: self._route_up,
             RoutePaused: self._route_paused,
+            SecurityTrouble: self._security_trouble,
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
@@ -248,6 +250,15 @@ class EventLog:
             self._log.warning(
                 "route paused", route=event.route, who=event.pause.who, why=show(event.pause.why, TEXT_LIMIT)
             )
+
+    def _security_trouble(self, event: SecurityTrouble) -> None:
+        self._log.error(
+            "security trouble",
+            route=event.route,
+            destination=event.destination,
+            why=show(event.why, TEXT_LIMIT),
+            retry_in=round(event.retry_in, 1),
+        )
 
     def _settled(self, event: Settled) -> None:
         self._log.debug("settled", results=len(event.results), late=event.late, ms=event.took // 1000)
