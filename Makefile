@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format bench bench-quick bench-tuning bench-memory bench-backlog bench-kills lock clean
+.PHONY: help demo test lint format bench bench-quick bench-tuning bench-metrics bench-memory bench-backlog bench-kills lock clean
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -41,6 +41,9 @@ bench-quick: $(STAMP) ## measure what tells most, a few minutes; results are onl
 
 bench-tuning: $(STAMP) ## measure what adapts against fixed numbers of sessions, ten minutes
 	$(BIN)/python -m bench.tuning
+
+bench-metrics: $(STAMP) ## measure what metrics cost, ten minutes
+	$(BIN)/python -m bench.metrics
 
 bench-memory: $(STAMP) ## measure the memory of workers alone
 	$(BIN)/python -m bench.memory

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
+
+os.environ["SPOOLER_HTTP"] = "off"  # workers that tests start have no port for themselves
 
 pytest_plugins = ["tests.servers.fixtures"]
 

@@ -13,6 +13,7 @@ import smtplib
 import subprocess
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ from bench.cases import Case, Entrant, Kind
 from bench.filling import fill, sample
 from bench.measured import Cost, measure
 from bench.places import Spools, Target, target
+from bench.scraping import scraping
 from spooler.errors import SpoolerError
 from spooler.lmtp.trust import Mode
 from spooler.records import State
 from spooler.spool.store import Store
 from tests.servers.postfix import hindrance as postfix_hindrance
 from tests.servers.postfix import postfix
-from tests.servers.process import SPOOLER, ServerError, find, folder
+from tests.servers.process import SPOOLER, ServerError, find, folder, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,7 +143,11 @@ def _drain(case: Case, entrant: Entrant, spools: Spools, *, record: bool = False
             )
             spools.flush()
             argv = [*SPOOLER, "drain", *_where(entrant, url, server, place)]
-            cost = measure(argv, folder=place, env=environment())
+            port = free_port()
+            if entrant.http:
+                argv += ["--http", f"127.0.0.1:{port}"]
+            with scraping(port) if entrant.http else nullcontext():
+                cost = measure(argv, folder=place, env=environment())
         _check_ledger(case, cost, url)
     _check_target(case, server)
     return server, cost

@@ -1,4 +1,4 @@
-"""What happens while delivering, told to whoever listens: logs today, metrics next.
+"""What happens while delivering, told to whoever listens: logs and metrics.
 
 Delivery knows no subscriber: it calls one function, `Observe`, synchronously, so a subscriber must
 be quick and must not raise.
@@ -17,6 +17,7 @@ from spooler.result import RecipientResult
 class TransactionEnded(msgspec.Struct, frozen=True):
     """One transaction and the result of each of its recipients; `took` in µs.
 
+    `answer` is the time from its end-of-data to its last final reply, proven, in µs; 0 where none was sent.
     `mode` is "none" where no dialogue took place: no session was to be had, or a rule of ours decided.
     """
 
@@ -27,7 +28,29 @@ class TransactionEnded(msgspec.Struct, frozen=True):
     destination: str
     mode: str
     took: int
+    answer: int
     results: Sequence[RecipientResult]
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """So many recipients of a route came under this worker's lease, by one look at the spool."""
+
+    route: str
+    recipients: int
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """A session is open, past LHLO; `took` in µs."""
+
+    destination: str
+    took: int
+
+
+class NotConnected(msgspec.Struct, frozen=True):
+    """A destination gave no session; `why` is for people."""
+
+    destination: str
+    why: str
 
 
 class SessionEnded(msgspec.Struct, frozen=True):
@@ -67,6 +90,18 @@ class RouteDown(msgspec.Struct, frozen=True):
     retry_in: float
 
 
+class SecurityTrouble(msgspec.Struct, frozen=True):
+    """A destination is not used because of TLS or AUTH; it is probed again in `retry_in` seconds.
+
+    `why` says what to mend, for people.
+    """
+
+    route: str
+    destination: str
+    why: str
+    retry_in: float
+
+
 class RouteUp(msgspec.Struct, frozen=True):
     """A route that was down takes mail again."""
 
@@ -81,9 +116,9 @@ class RoutePaused(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """Results became durable; `late` of them no longer counted. `took` in µs."""
+    """Results became durable, in this order; `late` of them no longer counted. `took` in µs."""
 
-    results: int
+    results: Sequence[RecipientResult]
     late: int
     took: int
 
@@ -133,6 +168,12 @@ class Risk(msgspec.Struct, frozen=True):
     mend: str
 
 
+class Serving(msgspec.Struct, frozen=True):
+    """Status and metrics are served at this address from now on."""
+
+    address: str
+
+
 class ProcessEnded(msgspec.Struct, frozen=True):
     """A process of several ended unasked; another takes its place in `restart_in` seconds, or (None) none."""
 
@@ -143,17 +184,22 @@ class ProcessEnded(msgspec.Struct, frozen=True):
 
 Event = (
     TransactionEnded
+    | Claimed
+    | Connected
+    | NotConnected
     | SessionEnded
     | Doubt
     | WindowMoved
     | RouteDown
     | RouteUp
     | RoutePaused
+    | SecurityTrouble
     | Settled
     | SpoolTrouble
     | WorkerState
     | ProcessEnded
     | Risk
+    | Serving
     | Held
     | ConfigRead
     | ConfigRefused

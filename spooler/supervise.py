@@ -26,6 +26,7 @@ import trio.lowlevel
 
 from spooler.errors import SpoolerError
 from spooler.events import ProcessEnded
+from spooler.ops.pulse import Pulse
 from spooler.part import VARIABLE, Part
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """And how many when it was done."""
     error: str = ""
     """Why it cannot go on, for people."""
+    pulse: Pulse | None = None
+    """For metrics, where they are served."""
 
 
 class Tether:
@@ -75,10 +78,18 @@ class Tether:
         os.set_inheritable(descriptor, False)  # noqa: FBT003  # as the library has it
         return cls(socket.socket(fileno=descriptor), Part(index, count))
 
-    def report(self, report: Report, *, wait: bool = True) -> None:
-        """Say what was done so far; without `wait` a keeper that does not listen just now is not told."""
-        with suppress(OSError):  # nor one that is gone
+    def report(self, report: Report, *, wait: bool = True) -> bool:
+        """Say what was done so far; without `wait` a keeper that does not listen just now is not told.
+
+        Returns whether it was, or is gone for good.
+        """
+        try:
             self._stream.send(msgspec.json.encode(report), 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     async def obey(
         self,
@@ -115,6 +126,8 @@ class _Process:
 class Keeper:
     """Runs `count` processes of one command; `run` does, `stop` may be called from a signal's task.
 
+    `heard` is told each report, and the number of the part that made it.
+
     `endless`: the command ends only when it is told to; otherwise a process that ends in order is done.
     """
 
@@ -126,7 +139,7 @@ class Keeper:
         env: Mapping[str, str],
         endless: bool,
         observe: Observe,
-        heard: Callable[[], None] = lambda: None,
+        heard: Callable[[int, Report], None] = lambda _part, _report: None,
     ) -> None:
         self._argv = argv
         self._count = count
@@ -210,7 +223,7 @@ class Keeper:
             while record := await _receive(running.stream):
                 running.last = msgspec.json.decode(record, type=Report)
                 self._worked = self._worked or not running.last.error
-                self._heard()
+                self._heard(part.index, running.last)
             status = await running.process.wait()
         self._running.remove(running)
         self._ended.append(running.last)

@@ -39,6 +39,7 @@ from spooler.ident import now_us
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.net.pool import Pool
+from spooler.net.security import security_for
 from spooler.net.transport import dial as dial_socket
 from spooler.worker_standing import encode
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from spooler.config import Config, Route
     from spooler.delivery.lane import Lane
     from spooler.net.transport import Dial
+    from spooler.worker_standing import WorkerStanding
 
 LAST_SETTLE = 10.0  # seconds that settling may take at the end, spool willing
 POOL_CHECK = 5.0  # seconds between looks for connections that were idle too long, and at the journal
@@ -70,6 +72,7 @@ class WorkerRun:
         uptime: Callable[[], float] = boottime,
         rng: random.Random | None = None,
         dial: Dial = dial_socket,
+        spool_pid: int | None = None,
     ) -> None:
         self._spool = spool
         self._config = config
@@ -81,10 +84,16 @@ class WorkerRun:
         self._uptime = uptime
         self._rng = rng or random.Random()  # noqa: S311  # jitter, not secrets
         self._dial = dial
+        self._spool_pid = spool_pid
         self._stops = 0
         self._asked = trio.Event()
         self._asked_again = trio.Event()
         self._lanes: dict[str, Lane] = {}
+        self._publisher: Publisher | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._journal: Journal | None = None
+        self.worker = 0
+        """Its id on the spool, 0 before it has one."""
         self._routes: dict[str, Route] = dict(config.routes)
         self._take: Callable[[Config], None] = lambda _: None
         self.failure: SpoolerError | None = None
@@ -94,6 +103,20 @@ class WorkerRun:
     def lanes(self) -> dict[str, Lane]:
         """The lanes by route, for whoever shows their state."""
         return self._lanes
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its leases are surely respected by others: it has begun, and its heartbeat is in time."""
+        return self._heartbeat is not None and self._heartbeat.fresh
+
+    @property
+    def syncs(self) -> tuple[int, float]:
+        """How often the journal was synced, and how many seconds that took together."""
+        return (0, 0.0) if self._journal is None else (self._journal.syncs, self._journal.sync_time)
+
+    def own_standing(self) -> tuple[int, WorkerStanding] | None:
+        """Say under which id it works and how everything stands now; None before it has begun."""
+        return None if self._publisher is None else (self.worker, self._publisher.standing())
 
     def stop(self) -> None:
         """Ask to stop: gracefully the first time, at once the second."""
@@ -113,6 +136,7 @@ class WorkerRun:
 
     async def run(self) -> bool:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
+        self._check_security()
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         boot = boot_id()
         try:
@@ -162,7 +186,19 @@ class WorkerRun:
             poll=self._poll,
         )
         fleet = Fleet(gear=gear, settler=settler, lanes=self._lanes, nudge=claimer.nudge)
-        publisher = Publisher(crews=fleet.crews, claimer=claimer, settler=settler, clock=self._clock)
+        processes = {"worker": os.getpid()}
+        if self._spool_pid is not None:
+            processes["spool"] = self._spool_pid
+        publisher = Publisher(
+            crews=fleet.crews,
+            claimer=claimer,
+            settler=settler,
+            journal=journal,
+            processes=processes,
+            clock=self._clock,
+        )
+        self.worker, self._publisher = worker, publisher
+        self._heartbeat, self._journal = heartbeat, journal
         chores = Housekeeping(ground=ground, retention=self._config.worker.retention.us)
 
         def take(config: Config) -> None:
@@ -202,6 +238,12 @@ class WorkerRun:
             WorkerState(worker=worker, state="stopped", detail="" if settled else "unsettled results")
         )
         return settled
+
+    def _check_security(self) -> None:
+        """Find at the start, and not with the first mail, that a certificate or a secret cannot be read."""
+        for route in self._config.routes.values():
+            for destination in route.parsed():
+                security_for(destination, route.protection(), route.account()).check()
 
     async def _deliver(self, worker: int, claimer: Claimer, fleet: Fleet) -> None:
         """Claim and transact until the claimer is done or we are asked to stop."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from spooler.vitals import Vitals
+
 MOST_SHUT = 200
 """Shut mailboxes of a route that are named; `shut_count` counts all."""
 MOST_SLOW = 50
@@ -46,10 +48,13 @@ class UnderWay(msgspec.Struct, frozen=True, gc=False):
 
 
 class DestinationStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A destination: `mode` is the boldest way trusted there, `idle` are connections kept for reuse."""
+    """A destination: `mode` is the boldest way trusted there. Of its connections `sessions` are at work,
+    and `idle` are kept for reuse.
+    """
 
     mode: str
     idle: int
+    sessions: int = 0
     doubts: int = 0
     last_doubt: str = ""
     outage: Outage | None = None
@@ -82,6 +87,20 @@ class RouteStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     slow: list[UnderWay] = []
 
 
+class JournalStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A worker's journal."""
+
+    octets: int = 0
+    """Written, and still needed."""
+    unsettled: int = 0
+    """Results that are in it, and not yet in the spool."""
+    unanswered: int = 0
+    """Transactions whose end-of-data may be handed over, with no answer yet: each is a second copy if the
+    worker dies now."""
+    lag: float = 0.0
+    """Seconds that the oldest note waits for a sync."""
+
+
 class WorkerStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A worker, at `at`."""
 
@@ -97,6 +116,9 @@ class WorkerStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """... of at most so many."""
     suspects: int = 0
     """Messages that wait to be claimed alone."""
+    journal: JournalStanding = JournalStanding()
+    processes: dict[str, Vitals] = {}
+    """What its processes take: "worker", and "spool" where that is a process of its own."""
 
     def limited_by(self, route: str) -> str:
         """Say what keeps a route from going faster, "" if nothing waits."""

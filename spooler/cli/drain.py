@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.cli.options import how_many, load, need_routes, processes_option, spool_options, target_options
+from spooler.cli.showing import OFF, http_option, showing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 @spool_options
 @target_options
 @processes_option
+@http_option("nowhere")
 @click.option("--until-empty", is_flag=True, help="Go on until nothing is left, waiting for retries.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
 @click.option(
@@ -31,6 +33,7 @@ def command(
     config: Path | None,
     target: str | None,
     processes: int | None,
+    http: str | None,
     until_empty: bool,
     quiet: bool,
     log_level: str | None,
@@ -44,7 +47,7 @@ def command(
     Example:
       spooler drain --spool sqlite:///spool.db --target inet:127.0.0.1:24
     """
-    settings = load(spool, config, target)
+    settings = showing(load(spool, config, target), http, unasked=False)
     need_routes(settings)
     level = log_level or ("error" if sys.stderr.isatty() else "info")
     count = how_many(settings, processes)
@@ -52,6 +55,7 @@ def command(
         from spooler.cli.keeping import Kept, keep_drain
 
         words = ["drain", "--log-level", level, *(["--until-empty"] if until_empty else [])]
+        words += ["--http", settings.config.http.listen or OFF]
         kept = Kept(settings, words, config=config, target=target, count=count)
         left = keep_drain(kept, log_level=level, quiet=quiet)
     else:

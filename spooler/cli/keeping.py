@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -11,15 +12,17 @@ from spooler.cli.progress import Summary, bar, together
 from spooler.cli.signals import watch_reload, watch_signals
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.ops.logging import EventLog
+from spooler.ops.pulse import Gathering
 from spooler.spool.starting import interpreter
 from spooler.supervise import Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from spooler.cli.options import Settings
     from spooler.config import Config
+    from spooler.supervise import Report
 
 
 class Kept:
@@ -30,6 +33,8 @@ class Kept:
     ) -> None:
         self.argv = [*interpreter(), "-m", "spooler", *words]
         self.count = count
+        self.url = settings.url
+        self.http = settings.config.http
         # not as arguments, which everybody on the machine can read
         given = {
             "SPOOLER_SPOOL": settings.url,
@@ -43,24 +48,37 @@ class Kept:
 def keep_workers(kept: Kept, *, log_level: str, reread: Callable[[], Config]) -> None:
     """Run workers until a signal; `reread` reads the configuration again, to see whether they can."""
     log = EventLog(level=log_level)
-    keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=True, observe=log)
-    trio.run(_with_signals, keeper, log, reread)
+    gathering = Gathering()
+
+    def heard(part: int, report: Report) -> None:
+        if report.pulse is not None:
+            gathering.take(part, report.pulse)
+
+    keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=True, observe=log, heard=heard)
+    trio.run(_with_signals, keeper, log, _server(kept, gathering, log), reread)
 
 
 def keep_drain(kept: Kept, *, log_level: str, quiet: bool) -> int:
     """Run a drain in several processes until all are done; return how many recipients are left."""
     log = EventLog(level=log_level)
     summary = Summary()
+    gathering = Gathering()
     with bar(on=not quiet) as show:
+
+        def heard(part: int, report: Report) -> None:
+            if report.pulse is not None:
+                gathering.take(part, report.pulse)
+            show(together(keeper.reports))
+
         keeper = Keeper(
             kept.argv,
             count=kept.count,
             env=kept.env,
             endless=False,
             observe=log,
-            heard=lambda: show(together(keeper.reports)),
+            heard=heard,
         )
-        trio.run(_with_signals, keeper, log)
+        trio.run(_with_signals, keeper, log, _server(kept, gathering, log))
     report = together(keeper.reports)
     if not quiet:
         summary.show(report)
@@ -69,9 +87,25 @@ def keep_drain(kept: Kept, *, log_level: str, quiet: bool) -> int:
     return report.left
 
 
-async def _with_signals(keeper: Keeper, log: EventLog, reread: Callable[[], Config] | None = None) -> None:
+def _server(kept: Kept, gathering: Gathering, log: EventLog) -> Callable[[], Awaitable[None]] | None:
+    """Return what serves for all, None where nothing is to be served."""
+    if not kept.http.listen:
+        return None
+    from spooler.cli.showing import serve_keeper
+
+    return partial(serve_keeper, kept.http, kept.url, gathering, log)
+
+
+async def _with_signals(
+    keeper: Keeper,
+    log: EventLog,
+    server: Callable[[], Awaitable[None]] | None,
+    reread: Callable[[], Config] | None = None,
+) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
+        if server is not None:
+            nursery.start_soon(server)
         if reread is not None:
             await nursery.start(watch_reload, reread, lambda _: keeper.reload(), log)
         await nursery.start(watch_signals, lambda _: keeper.stop())

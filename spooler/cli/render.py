@@ -1,48 +1,37 @@
 """How values look: tables for people, JSON for programs.
 
 Tables are plain text where output is no terminal: no colour, nothing wrapped or cut off. Text from strangers
-is escaped and never read as markup. JSON has ids in the form that people see, RFC 3339 times in UTC,
-durations in seconds.
+is escaped and never read as markup. How records look in JSON is in `spooler.plain`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from enum import IntEnum, IntFlag
 from io import StringIO
 from shutil import get_terminal_size
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from spooler.address import show
-from spooler.ident import format_id
+from spooler.plain import moment
+from spooler.plain import plain as plain  # whoever prints takes it from here
+from spooler.plain import rfc3339 as rfc3339  # as above
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_IDS = frozenset({"id", "message_id", "content", "lease", "worker"})
-_TIMES = frozenset(
-    {"at", "due", "created", "not_before", "expires", "started", "beat_at", "oldest", "since", "until"}
-    | {"probe_at", "clears"}
-)
-_DURATIONS = frozenset({"waited", "took"})
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _NARROW = 80  # columns below which a table of ours is no table any more
 _PIPE_WIDTH = 4000  # columns where output is no terminal: so wide that nothing is wrapped
-
-
-def rfc3339(when: int) -> str:
-    """Write a time (µs UTC) to the microsecond."""
-    return _moment(when).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def clock_time(when: int | None) -> str:
     """Write a time (µs UTC) to the second, for people; "" for None."""
     if when is None:
         return ""
-    return _moment(when).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + "Z"
+    return moment(when).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + "Z"
 
 
 def human_duration(us: int) -> str:
@@ -80,21 +69,6 @@ def plural(count: int, noun: str) -> str:
 def reply_of(code: int, enhanced: str, text: str) -> str:
     """Write what the server said, or what we say where it said nothing."""
     return " ".join(part for part in (str(code) if code else "", enhanced, text) if part)
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401  (any record in, JSON's types out)
-    """Turn a record into what JSON can say, with stable keys."""
-    if isinstance(value, msgspec.Struct):
-        return {key: _field(key, getattr(value, key)) for key in value.__struct_fields__}
-    if isinstance(value, Mapping):
-        return {key: _field(key, one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, IntFlag):
-        return [flag.name.lower() for flag in value if flag.name]
-    if isinstance(value, IntEnum):
-        return value.name.lower()
-    return value
 
 
 def print_json(value: object) -> None:
@@ -149,21 +123,3 @@ def _print_blocks(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for name, cell in zip(names, row, strict=True):
             if cell:
                 click.echo(f"{name:<{width}}{show(cell, 300)}")
-
-
-def _moment(when: int) -> datetime:
-    """The nearest time that there is: one strange row must not hide the others."""
-    try:
-        return _EPOCH + timedelta(microseconds=when)
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC) if when < 0 else datetime.max.replace(tzinfo=UTC)
-
-
-def _field(key: str, value: Any) -> Any:  # noqa: ANN401  (as `plain`)
-    if not isinstance(value, int) or isinstance(value, bool):
-        return plain(value)
-    if key in _IDS:
-        return format_id(value) if value else None
-    if key in _TIMES:
-        return rfc3339(value)
-    return value / 1_000_000 if key in _DURATIONS else plain(value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -15,16 +16,21 @@ from spooler.delivery.claimer import Until
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.events import Event, Risk, WorkerState
 from spooler.ops.logging import EventLog
+from spooler.ops.metrics import Metrics
+from spooler.ops.pulse import Taker, Teller
 from spooler.spool.remote import spool_process
 from spooler.supervise import Report, Tether
 from spooler.worker import WorkerRun
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from spooler.cli.options import Settings
-    from spooler.config import Config
+    from spooler.config import Config, Http
+    from spooler.events import Observe
+    from spooler.ops.pulse import Pulse
     from spooler.part import Part
+    from spooler.spool.remote import RemoteSpool
     from spooler.spool.starting import Started
 
 T = TypeVar("T")
@@ -38,6 +44,7 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, reread: 
     log = EventLog(level=log_level)
     _warn(settings, log)
     tether = Tether.of_environment()
+    shown = Shown(settings.config.http, tether, log)
 
     async def main() -> bool:
         async with spool_process(started) as spool:
@@ -45,11 +52,13 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, reread: 
                 spool=spool,
                 config=_part_of(settings.config, tether),
                 journals=settings.journals,
-                observe=log,
+                observe=shown.observe,
+                spool_pid=spool.pid,
             )
             if tether is not None:
                 tether.report(Report())
-            return await _obeying(run, log, tether, reread=lambda: _part_of(reread(), tether))
+            async with shown.while_running(run, spool):
+                return await _obeying(run, log, tether, reread=lambda: _part_of(reread(), tether))
 
     with _told(tether):
         if not _run(main):
@@ -72,9 +81,11 @@ def run_drain(
     summary = Summary()
     total = 0
 
+    shown = Shown(settings.config.http, tether, log, report=lambda: tally.report(total=total))
+
     def observe(event: Event) -> None:
         tally(event)
-        log(event)
+        shown.observe(event)
 
     async def main() -> int:
         nonlocal total
@@ -85,13 +96,15 @@ def run_drain(
                 journals=settings.journals,
                 observe=observe,
                 until=Until(empty=until_empty),
+                spool_pid=spool.pid,
             )
             total = await spool.left()
             with bar(on=not quiet and tether is None) as show:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_regularly, lambda: tell(show))
-                    if not await _obeying(run, log, tether):
-                        raise _unsettled()
+                    async with shown.while_running(run, spool):
+                        if not await _obeying(run, log, tether):
+                            raise _unsettled()
                     nursery.cancel_scope.cancel()
             return await spool.left()
 
@@ -110,6 +123,50 @@ def run_drain(
     if not quiet:
         summary.show(report)
     return left
+
+
+class Shown:
+    """What a process shows over HTTP, or tells its keeper who does; events go to its log in any case."""
+
+    def __init__(
+        self, http: Http, tether: Tether | None, log: EventLog, *, report: Callable[[], Report] = Report
+    ) -> None:
+        self._http = http
+        self._tether = tether
+        self._log = log
+        self._report = report
+        self.observe: Observe = log
+        if http.listen:
+            self._metrics = metrics = Metrics()
+
+            def observe(event: Event) -> None:
+                log(event)
+                metrics(event)
+
+            self.observe = observe
+
+    @asynccontextmanager
+    async def while_running(self, run: WorkerRun, spool: RemoteSpool) -> AsyncIterator[None]:
+        """Show or tell for the block."""
+        if not self._http.listen:
+            yield
+            return
+        taker = Taker(run, spool, self._metrics)
+        async with trio.open_nursery() as nursery:
+            if self._tether is None:
+                from spooler.cli.showing import serve_worker
+
+                nursery.start_soon(serve_worker, self._http, run, spool, taker, self._log)
+                yield
+            else:
+                teller = Teller(taker, partial(self._tell, self._tether))
+                nursery.start_soon(teller.run)
+                yield
+                await teller.once()  # what was done since the last time
+            nursery.cancel_scope.cancel()
+
+    def _tell(self, tether: Tether, pulse: Pulse) -> bool:
+        return tether.report(msgspec.structs.replace(self._report(), pulse=pulse), wait=False)
 
 
 def _warn(settings: Settings, log: EventLog) -> None:

@@ -5,31 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from spooler.address import show
 from spooler.cli.options import TEXT, json_option, load, spool_options
-from spooler.cli.queue import MOST, unknown_message
+from spooler.cli.queue import MOST
 from spooler.cli.render import clock_time, human_size, human_when, print_json, print_table, reply_of
-from spooler.errors import NoInputError
-from spooler.ident import format_id, now_us, parse_id
-from spooler.records import LedgerEntry, MessageInfo, QueuedRecipient, QueueFilter, State
+from spooler.ident import format_id, now_us
+from spooler.records import State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spooler.spool.store import Store
+    from spooler.records import LedgerEntry, QueuedRecipient
+    from spooler.sample import Story
 
 LIMIT = 200
-
-
-class Story(msgspec.Struct, frozen=True):
-    """What is known of one message, or of one recipient of it, in the order in which it happened."""
-
-    id: int
-    message: MessageInfo | None
-    events: list[LedgerEntry]
-    queued: list[QueuedRecipient]
 
 
 @click.command("trace")
@@ -45,46 +35,17 @@ def command(*, spool: str | None, config: Path | None, what: str, limit: int, as
     from spooler.spool.store import Store
 
     with Store.open(settings.url) as store:
-        stories, more = _stories(store, what, limit)
+        found = store.trace(what, limit=limit)
     if as_json:
-        print_json({"messages": stories, "more": more})
+        print_json(found)
         return
     now = now_us()
-    for number, story in enumerate(stories):
+    for number, story in enumerate(found.messages):
         if number:
             click.echo()
         _print_story(story, now)
-    if more:
+    if found.more:
         click.echo(f"There is more: --limit shows more than {limit} events.", err=True)
-
-
-def _stories(store: Store, what: str, limit: int) -> tuple[list[Story], bool]:
-    number = None if "@" in what else parse_id(what)
-    message = None if number is None else store.message(number)
-    if number is not None and message is not None:
-        events, queued = store.ledger_of(number), store.queued_of(number)
-        events.sort(key=lambda entry: (entry.at, entry.n))
-        more = len(events) > limit or len(queued) > limit
-        return [Story(number, message, events[:limit], queued[:limit])], more
-    address = what[1:-1] if what.startswith("<") and what.endswith(">") else what
-    entries = store.ledger_for(address, limit=limit + 1)
-    waiting = store.queue(filter=QueueFilter(address=address), limit=limit + 1, after=None)
-    if not entries and not waiting:
-        if number is not None:
-            raise unknown_message(what)
-        raise NoInputError(
-            f"nothing is known of '{show(what)}'", hint="give a recipient's whole address, or a message's id"
-        )
-    more = len(entries) > limit or len(waiting) > limit
-    entries, waiting = entries[:limit], waiting[:limit]
-    known = {entry.message_id for entry in entries} | {row.message_id for row in waiting}
-    idents = sorted(known, reverse=True)
-    stories = {ident: Story(ident, store.message(ident), [], []) for ident in idents}
-    for entry in sorted(entries, key=lambda entry: entry.at):
-        stories[entry.message_id].events.append(entry)
-    for row in waiting:
-        stories[row.message_id].queued.append(row)
-    return list(stories.values()), more
 
 
 def _print_story(story: Story, now: int) -> None:

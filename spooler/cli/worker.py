@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.cli.options import how_many, load, need_routes, processes_option, spool_options, target_options
+from spooler.cli.showing import OFF, http_option, showing
 from spooler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @spool_options
 @target_options
 @processes_option
+@http_option("as in the configuration, which is 127.0.0.1:9024 unless it says otherwise")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -27,7 +29,13 @@ if TYPE_CHECKING:
     help="Least level of the log lines on standard error.",
 )
 def command(
-    *, spool: str | None, config: Path | None, target: str | None, processes: int | None, log_level: str
+    *,
+    spool: str | None,
+    config: Path | None,
+    target: str | None,
+    processes: int | None,
+    http: str | None,
+    log_level: str,
 ) -> None:
     """Deliver what is in the spool until told to stop.
 
@@ -44,17 +52,17 @@ def command(
     def reread() -> Config:
         if config is None:
             raise UsageError("no configuration file is named, so there is nothing to read again")
-        again = load(spool, config, target)
+        again = showing(load(spool, config, target), http, unasked=True)
         need_routes(again)
         return again.config
 
-    settings = load(spool, config, target)
+    settings = showing(load(spool, config, target), http, unasked=True)
     need_routes(settings)
     count = how_many(settings, processes)
     if count > 1:
         from spooler.cli.keeping import Kept, keep_workers
 
-        words = ["worker", "--log-level", log_level]
+        words = ["worker", "--log-level", log_level, "--http", settings.config.http.listen or OFF]
         kept = Kept(settings, words, config=config, target=target, count=count)
         keep_workers(kept, log_level=log_level, reread=reread)
         return

@@ -20,6 +20,7 @@ from spooler.delivery.isolation import Isolation
 from spooler.delivery.parcel import Parcel, results_of
 from spooler.delivery.settler import Settler, insist
 from spooler.envelope import CHUNK_SIZE
+from spooler.events import Claimed
 from spooler.policy import classify
 from spooler.policy.plan import group
 
@@ -178,11 +179,16 @@ class Claimer:
         ground = self._ground
         self._news = False
         now = ground.clock()
-        claims = await insist(ground, "claiming", lambda: ground.spool.claim(ground.worker, wants, now=now))
+        async with self._settler.leasing:
+            claims = await insist(
+                ground, "claiming", lambda: ground.spool.claim(ground.worker, wants, now=now)
+            )
         taken = dict.fromkeys((want.route for want in wants), 0)
         for claim in claims:
             taken[claim.route] += len(claim.recipients)
         for want in wants:
+            if taken[want.route]:
+                ground.observe(Claimed(route=want.route, recipients=taken[want.route]))
             if taken[want.route] < want.limit:
                 self._dry.add(want.route)
                 self._look_at = trio.current_time() + self._poll
@@ -206,7 +212,8 @@ class Claimer:
             return  # its route is down: it is found again when that is probed
         await self._settler.flushed()
         now = self._ground.clock()
-        claims = await self._isolation.claim(suspect, limit=limit)
+        async with self._settler.leasing:
+            claims = await self._isolation.claim(suspect, limit=limit)
         self._unread.extend(claim for claim in claims if not self._expired(claim, now))
 
     def _room(self) -> int:

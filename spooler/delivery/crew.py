@@ -15,13 +15,23 @@ import trio
 from spooler.delivery.feed import Feed, parcel_of
 from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import results_of
-from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
+from spooler.events import (
+    Connected,
+    Doubt,
+    NotConnected,
+    RouteDown,
+    RouteUp,
+    SecurityTrouble,
+    SessionEnded,
+)
 from spooler.lmtp.trust import Mode
-from spooler.net.session import Session, SessionLostError, open_session
+from spooler.net.opening import open_session
+from spooler.net.session import Session, SessionLostError
 from spooler.net.transport import ConnectError
 from spooler.policy import classify
 from spooler.policy.plan import rotation
 from spooler.reply import Stage
+from spooler.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +82,10 @@ class Crew:
         """Take the route's destinations as they are configured now; sessions to others begin nothing more."""
         pool, route = self.gear.pool, self.lane.route
         mode = Mode.of(route.mode)
-        self.targets = [pool.target(destination, mode=mode) for destination in route.parsed()]
+        tls, account = route.protection(), route.account()
+        self.targets = [
+            pool.target(destination, mode=mode, tls=tls, account=account) for destination in route.parsed()
+        ]
 
     async def run(self) -> None:
         """Staff the lane until it is stopped and its sessions have ended."""
@@ -139,6 +152,7 @@ class Crew:
             may_begin=lambda: gear.may_end() and target in self.targets and self._keeps(place),
         )
         self._open.add(session)
+        target.busy += 1
         session.depth = self.lane.window.depth
         try:
             await session.run(feed)
@@ -158,6 +172,7 @@ class Crew:
                 gear.pool.put(target, session, now=trio.current_time())
         finally:
             self._open.remove(session)
+            target.busy -= 1
         if target.trust.doubts > doubts:
             gear.ground.observe(Doubt(destination=target.name, why=target.trust.last_doubt, mode=target.mode))
 
@@ -178,12 +193,13 @@ class Crew:
         order = [self.targets[i] for i in rotation(len(self.targets), turn)]
         # those that are down and not yet due for a probe come last, but they do come
         order.sort(key=lambda target: not target.health.may_try(now))
-        reasons = []
+        failures: list[tuple[Target, ConnectError]] = []
         for target in order:
             session = gear.pool.take(target)
             if session is None:
                 if target.health.down:
                     target.health.probing(now)
+                began = trio.current_time()
                 try:
                     session = await open_session(
                         destination=target.destination,
@@ -191,11 +207,14 @@ class Crew:
                         lhlo=gear.lhlo,
                         timeouts=route.timeouts,
                         dial=gear.pool.dial,
+                        security=target.security,
                     )
                 except ConnectError as error:
-                    target.health.failed(trio.current_time(), gear.ground.rng, str(error))
-                    reasons.append(f"{target.name}: {error}")
+                    self._failed(target, error)
+                    failures.append((target, error))
                     continue
+                took = int((trio.current_time() - began) * 1e6)
+                gear.ground.observe(Connected(destination=target.name, took=took))
             target.health.worked()
             return target, session
         if self._open:
@@ -203,18 +222,36 @@ class Crew:
             if lane.window.refused(trio.current_time()):
                 lane.window_moved()
         else:
-            self._down("; ".join(reasons))
+            self._down(failures)
         return None
 
-    def _down(self, why: str) -> None:
+    def _failed(self, target: Target, error: ConnectError) -> None:
+        """Let a destination rest, and say so where it will not come back by itself."""
+        ground = self.gear.ground
+        pause = target.health.failed(
+            trio.current_time(), ground.rng, str(error), stubborn=_is_stubborn(error)
+        )
+        ground.observe(NotConnected(destination=target.name, why=str(error)))
+        if error.trouble.of_security:
+            ground.observe(
+                SecurityTrouble(route=self.lane.name, destination=target.name, why=str(error), retry_in=pause)
+            )
+
+    def _down(self, failures: list[tuple[Target, ConnectError]]) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
         lane = self.lane
-        pause = lane.health.failed(trio.current_time(), self.gear.ground.rng, why)
+        why = "; ".join(f"{target.name}: {error}" for target, error in failures)
+        stubborn = all(_is_stubborn(error) for _, error in failures)
+        pause = lane.health.failed(trio.current_time(), self.gear.ground.rng, why, stubborn=stubborn)
         lane.window.lost()
         self.gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)
         if parcel is not None:
-            lane.resolve(
-                parcel, results_of(parcel.recipients, parcel, classify.unreachable(why), lane.around(None))
-            )
+            _, last = failures[-1]
+            verdict = classify.unreachable(why, last.trouble, last.stage)
+            lane.resolve(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))
         lane.give_back()
+
+
+def _is_stubborn(error: ConnectError) -> bool:
+    return error.trouble is Trouble.AUTHENTICATION

@@ -80,6 +80,7 @@ class Feed:
         if not self._may_end():
             return False
         parcel = parcel_of(transaction)
+        parcel.ended = self._ground.clock()
         self._ground.journal.intend(transaction, parcel.claim.message_id, [r.n for r in parcel.recipients])
         return True
 

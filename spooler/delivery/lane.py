@@ -218,7 +218,7 @@ class Lane:
 
     def record(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Settle and tell results that no dialogue gave."""
-        self._tell(parcel, results, destination=results[0].destination, mode="none", took=0)
+        self._tell(parcel, results, destination=results[0].destination, mode="none", took=0, answer=0)
         self._settle(results)
 
     def conclude(
@@ -247,7 +247,10 @@ class Lane:
             self._adapt(codes, now, chunked=chunked, took=took / 1_000_000)
             self.held -= len(reckoning.results)
             self._settle(reckoning.results)
-            self._tell(parcel, reckoning.results, destination=target.name, mode=mode, took=took)
+            answer = around.now - parcel.ended if parcel.ended else 0
+            self._tell(
+                parcel, reckoning.results, destination=target.name, mode=mode, took=took, answer=answer
+            )
 
     def _once_more(self, parcel: Parcel, recipients: list[ClaimedRecipient], *, repeated: bool) -> None:
         """Put recipients of a parcel back in line."""
@@ -340,7 +343,14 @@ class Lane:
         )
 
     def _tell(
-        self, parcel: Parcel, results: list[RecipientResult], *, destination: str, mode: str, took: int
+        self,
+        parcel: Parcel,
+        results: list[RecipientResult],
+        *,
+        destination: str,
+        mode: str,
+        took: int,
+        answer: int,
     ) -> None:
         claim = parcel.claim
         self._ground.observe(
@@ -352,6 +362,7 @@ class Lane:
                 destination=destination,
                 mode=mode,
                 took=took,
+                answer=answer,
                 results=results,
             )
         )

@@ -35,7 +35,8 @@ class Parcel:
 
     `content` is the whole message where it was read ahead, else None and it is streamed. `utf8`: it cannot
     travel without SMTPUTF8 (RFC 6531), for one of its own addresses is not ASCII. `repeated`: the one
-    immediate repetition that a claim may have is used up. `started` is when its transaction began, µs UTC.
+    immediate repetition that a claim may have is used up. `started` is when its transaction began,
+    `ended` when its end-of-data could be handed over, µs UTC.
     """
 
     claim: Claim
@@ -43,6 +44,7 @@ class Parcel:
     content: bytes | None
     repeated: bool = False
     started: int = 0
+    ended: int = 0
     utf8: bool = field(init=False)
 
     def __post_init__(self) -> None:

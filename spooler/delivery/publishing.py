@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.vitals import vitals_of
 from spooler.worker_standing import (
     MOST_SHUT,
     MOST_SLOW,
     MOST_TEXT,
     SLOW,
     DestinationStanding,
+    JournalStanding,
     Outage,
     RouteStanding,
     ShutMailbox,
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
     from spooler.delivery.claimer import Claimer
     from spooler.delivery.crew import Crew
     from spooler.delivery.settler import Settler
+    from spooler.journal.writer import Journal
     from spooler.net.pool import Target
     from spooler.policy.health import Health
 
 
 class Publisher:
-    """One per worker; `crews` by route. `clock` gives µs UTC."""
+    """One per worker; `crews` by route, `processes` by name. `clock` gives µs UTC."""
 
     def __init__(
         self,
@@ -40,12 +43,15 @@ class Publisher:
         crews: Mapping[str, Crew],
         claimer: Claimer,
         settler: Settler,
+        journal: Journal,
+        processes: Mapping[str, int],
         clock: Callable[[], int],
     ) -> None:
         self._crews = crews
         self._claimer = claimer
         self._settler = settler
-
+        self._journal = journal
+        self._processes = processes
         self._clock = clock
 
     def standing(self) -> WorkerStanding:
@@ -67,6 +73,15 @@ class Publisher:
             buffered=sum(crew.lane.held_bytes for crew in self._crews.values()),
             buffer=self._claimer.limits.buffer,
             suspects=self._claimer.suspects,
+            journal=JournalStanding(
+                octets=self._journal.octets,
+                unsettled=self._journal.unsettled,
+                unanswered=self._journal.unanswered,
+                lag=self._journal.lag,
+            ),
+            processes={
+                name: found for name, pid in self._processes.items() if (found := vitals_of(pid)) is not None
+            },
         )
 
 
@@ -100,6 +115,7 @@ def _route(crew: Crew, now: int, zero: int) -> RouteStanding:
 def _destination(target: Target, zero: int) -> DestinationStanding:
     return DestinationStanding(
         mode=target.mode,
+        sessions=target.busy,
         idle=len(target.idle),
         doubts=target.trust.doubts,
         last_doubt=target.trust.last_doubt[:MOST_TEXT],

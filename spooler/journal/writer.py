@@ -16,6 +16,7 @@ import errno
 import os
 from collections import deque
 from contextlib import ExitStack
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import trio
@@ -72,6 +73,10 @@ class Journal:
         """Why nothing may be sent any more; "" while all is well."""
         self.trouble = ""
         """Why it could not be written to the last time; "" if it could."""
+        self.syncs = 0
+        self.sync_time = 0.0
+        """Seconds that all syncs took together."""
+        self._unsynced_since = 0.0
         try:
             self._begin_segment()
         except OSError as error:
@@ -87,12 +92,16 @@ class Journal:
             await self._written.wait()
             await trio.sleep(self._every)
             self._written = trio.Event()
+            began = monotonic()
+            self._unsynced_since = 0.0
             try:
                 await trio.to_thread.run_sync(_sync, self._unsynced())
             except OSError as error:
                 self.broken = f"journal {self._folder.path} cannot be synced: {error.strerror}"
                 self._broke(self.broken)
                 return
+            self.syncs += 1
+            self.sync_time += monotonic() - began
 
     @property
     def writable(self) -> bool:
@@ -112,9 +121,24 @@ class Journal:
         return self._segments[-1].at
 
     @property
-    def unanswered(self) -> bool:
-        """Whether there are intents of which nothing was said yet."""
-        return bool(self._open)
+    def octets(self) -> int:
+        """Octets that were written and are still needed."""
+        return sum(segment.at for segment in self._segments)
+
+    @property
+    def unsettled(self) -> int:
+        """Results that are recorded and not settled."""
+        return sum(count for _, count in self._unsettled)
+
+    @property
+    def unanswered(self) -> int:
+        """Intents of which nothing was said yet."""
+        return len(self._open)
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the oldest note that no sync has begun for has waited."""
+        return monotonic() - self._unsynced_since if self._unsynced_since else 0.0
 
     def intend(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """Note that end-of-data may be handed over for these; `owner` stands for their attempt."""
@@ -150,6 +174,7 @@ class Journal:
             self._notes.clear()
             if not segment.dirty:
                 segment.dirty = True
+                self._unsynced_since = self._unsynced_since or monotonic()
                 self._written.set()
         return True
 

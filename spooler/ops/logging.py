@@ -22,16 +22,21 @@ import trio
 
 from spooler.address import show
 from spooler.events import (
+    Claimed,
     ConfigRead,
     ConfigRefused,
+    Connected,
     Doubt,
     Event,
     Held,
+    NotConnected,
     ProcessEnded,
     Risk,
     RouteDown,
     RoutePaused,
     RouteUp,
+    SecurityTrouble,
+    Serving,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -114,17 +119,22 @@ class EventLog:
         )
         self._handlers: dict[type, Callable[..., None]] = {
             TransactionEnded: self._transaction,
+            Claimed: self._claimed,
+            Connected: self._connected,
+            NotConnected: self._not_connected,
             SessionEnded: self._session,
             Doubt: self._doubt,
             WindowMoved: self._window,
             RouteDown: self._route_down,
             RouteUp: self._route_up,
             RoutePaused: self._route_paused,
+            SecurityTrouble: self._security_trouble,
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
             ProcessEnded: self._process_ended,
             Risk: self._risk,
+            Serving: self._serving,
             Held: self._held,
             ConfigRead: self._config_read,
             ConfigRefused: self._config_refused,
@@ -190,6 +200,15 @@ class EventLog:
             retry_at=_iso(result.due) if result.due else None,
         )
 
+    def _claimed(self, event: Claimed) -> None:
+        self._log.debug("claimed", route=event.route, recipients=event.recipients)
+
+    def _connected(self, event: Connected) -> None:
+        self._log.debug("connected", destination=event.destination, ms=event.took // 1000)
+
+    def _not_connected(self, event: NotConnected) -> None:
+        self._log.info("not connected", destination=event.destination, why=show(event.why, TEXT_LIMIT))
+
     def _session(self, event: SessionEnded) -> None:
         self._log.warning(
             "session lost", route=event.route, destination=event.destination, why=show(event.why, TEXT_LIMIT)
@@ -232,8 +251,17 @@ class EventLog:
                 "route paused", route=event.route, who=event.pause.who, why=show(event.pause.why, TEXT_LIMIT)
             )
 
+    def _security_trouble(self, event: SecurityTrouble) -> None:
+        self._log.error(
+            "security trouble",
+            route=event.route,
+            destination=event.destination,
+            why=show(event.why, TEXT_LIMIT),
+            retry_in=round(event.retry_in, 1),
+        )
+
     def _settled(self, event: Settled) -> None:
-        self._log.debug("settled", results=event.results, late=event.late, ms=event.took // 1000)
+        self._log.debug("settled", results=len(event.results), late=event.late, ms=event.took // 1000)
 
     def _spool_trouble(self, event: SpoolTrouble) -> None:
         self._log.error(
@@ -263,6 +291,9 @@ class EventLog:
             recipients=event.recipients,
             why=show(event.why, TEXT_LIMIT),
         )
+
+    def _serving(self, event: Serving) -> None:
+        self._log.info("serving", at=event.address)
 
     def _config_read(self, event: ConfigRead) -> None:
         write = self._log.warning if event.restart else self._log.info

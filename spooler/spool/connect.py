@@ -64,6 +64,9 @@ class Database(Protocol):
     def checkpoint(self) -> None:
         """Bring what the write-ahead log holds into the database, where that is ours to do."""
 
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many of them are at work."""
+
     def close(self) -> None:
         """Close all connections."""
 
@@ -216,6 +219,10 @@ class SqliteDatabase:
             isolation_level=None,
             check_same_thread=False,
         )
+
+    def connections(self) -> tuple[int, int]:
+        """See `Database.connections`."""
+        return 1, int(self._mutex.locked())
 
     def close(self) -> None:
         """Close under the lock, for the last one to close checkpoints.

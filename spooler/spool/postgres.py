@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
+    from sqlalchemy.pool import QueuePool
 
     from spooler.spool.place import Place, PostgresPlace
 
@@ -118,6 +119,11 @@ class PostgresDatabase:
 
     def checkpoint(self) -> None:
         """Nothing to do: the server does."""
+
+    def connections(self) -> tuple[int, int]:
+        """See `Database.connections`."""
+        pool = cast("QueuePool", self._engine.pool)
+        return pool.checkedin() + pool.checkedout(), pool.checkedout()
 
     def close(self) -> None:
         """Close the pool."""

@@ -16,17 +16,21 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from spooler import collector
 from spooler.errors import SpoolerError
 from spooler.spool import wire
 from spooler.spool.starting import LENGTH
 from spooler.spool.store import Store
+from spooler.spool.timing import Timing
+from spooler.vitals import SpoolVitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
+    from typing import BinaryIO, TypeAlias
+
+    Handle: TypeAlias = Callable[[Callable[[], Store], bytes], None]
 
 POSTGRES_THREADS = 3  # claiming, settling, and the beat with the chores
 
@@ -39,24 +43,65 @@ def main() -> None:
         socket.socket(fileno=int(sys.argv[1])) as stream,
         cast("BinaryIO", stream.makefile("rb", buffering=1 << 18)) as reader,
     ):
+        url = _read(reader).decode("utf-8", "surrogateescape")
         try:
-            store = Store.open(_read(reader).decode("utf-8", "surrogateescape"))
+            store = Store.open(url)
         except SpoolerError as error:
             stream.sendall(wire.pack_fault(0, wire.fault_of(error)))
             return
         with store:
             stream.sendall(wire.pack_result(0, store.uuid))
             collector.run_seldom()
-            _serve(store, stream, reader)
+            with Looker(store, url) as looker:
+                _serve(store, looker, stream, reader)
 
 
-def _serve(store: Store, stream: socket.socket, reader: BinaryIO) -> None:
+class Looker:
+    """A thread for looks, with a connection of its own: who delivers does not wait for one that takes long.
+
+    The connection is made when it is first needed. On Postgres the store has enough of them.
+    """
+
+    def __init__(self, store: Store, url: str) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._store = store
+        self._url = url
+        self._opened: Store | None = store if store.is_postgres else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        if self._opened is not None and self._opened is not self._store:
+            self._opened.close()
+
+    def submit(self, handle: Handle, body: bytes) -> None:
+        """Have a look handled."""
+        self._thread.submit(handle, self._open, body)
+
+    def _open(self) -> Store:
+        if self._opened is None:
+            self._opened = Store.open(self._url)
+        return self._opened
+
+
+def _serve(store: Store, looker: Looker, stream: socket.socket, reader: BinaryIO) -> None:
     writing = threading.Lock()
+    timing = Timing()
 
-    def handle(body: bytes) -> None:
+    def handle(which: Callable[[], Store], body: bytes) -> None:
         number, method, arguments = wire.unpack_request(body)
         try:
-            answer = wire.pack_result(number, _call(store, method, arguments))
+            if method == "vitals":
+                connections, in_use = store.connections()
+                result: object = SpoolVitals(timing.take(), connections, in_use)
+            elif method == "changed":  # that it takes long says nothing
+                result = _call(which(), method, arguments)
+            else:
+                with timing.of(method):
+                    result = _call(which(), method, arguments)
+            answer = wire.pack_result(number, result)
         except SpoolerError as error:
             answer = wire.pack_fault(number, wire.fault_of(error))
         except Exception:  # noqa: BLE001  # a bug is told to the worker, which raises it there
@@ -68,19 +113,24 @@ def _serve(store: Store, stream: socket.socket, reader: BinaryIO) -> None:
                 return  # the worker has gone; the end of the stream follows
 
     if not store.is_postgres:
-        for body in _bodies(reader, handle):
-            handle(body)
+        for body in _deliveries(store, looker, reader, handle):
+            handle(lambda: store, body)
         return
     with ThreadPoolExecutor(POSTGRES_THREADS) as threads:
-        for body in _bodies(reader, handle):
-            threads.submit(handle, body)
+        for body in _deliveries(store, looker, reader, handle):
+            threads.submit(handle, lambda: store, body)
 
 
-def _bodies(reader: BinaryIO, handle: Callable[[bytes], None]) -> Iterator[bytes]:
-    """Read requests to the end; the one that waits for others is handled here, in a thread of its own."""
+def _deliveries(store: Store, looker: Looker, reader: BinaryIO, handle: Handle) -> Iterator[bytes]:
+    """Read requests to the end; what waits for others, and looks, have threads of their own."""
     while body := _read(reader):
-        if wire.method_of(body) == "changed":
-            threading.Thread(target=handle, args=(body,), daemon=True).start()  # closing the store ends it
+        method = wire.method_of(body)
+        if method in wire.LOOKS:
+            looker.submit(handle, body)
+        elif method == "vitals":  # asks no database
+            handle(lambda: store, body)
+        elif method == "changed":  # closing the store ends it
+            threading.Thread(target=handle, args=(lambda: store, body), daemon=True).start()
         else:
             yield body
 

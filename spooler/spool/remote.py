@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from spooler.claim import Claim, Want
     from spooler.command import Pause
-    from spooler.records import SettleReport, WorkerRow
+    from spooler.records import QueuedRecipient, QueueFilter, SettleReport, WorkerRow
     from spooler.result import Doubtful, RecipientResult
+    from spooler.sample import Sample, Traced
+    from spooler.vitals import SpoolVitals
 
 BLOCK = 1 << 18  # bytes asked for in one read
 
@@ -129,6 +131,31 @@ class RemoteSpool:
 
     async def maintain(self, *, now: int) -> None:
         await self._call("maintain", now)
+
+    # looks: nobody waits for the end of one that nobody waits for any more
+
+    async def sample(self, *, now: int) -> Sample:
+        found: Sample = await self._call("sample", now, abandon=True)
+        return found
+
+    async def trace(self, what: str, *, limit: int) -> Traced:
+        found: Traced = await self._call("trace", what, limit, abandon=True)
+        return found
+
+    async def queue(
+        self,
+        *,
+        filter: QueueFilter,  # noqa: A002  # as the store's
+        limit: int,
+        after: tuple[int, int] | None = None,
+    ) -> list[QueuedRecipient]:
+        found: list[QueuedRecipient] = await self._call("queue", filter, limit, after, abandon=True)
+        return found
+
+    async def vitals(self) -> SpoolVitals:
+        """Return what the spool process knows of itself; calls are those since this was last asked."""
+        found: SpoolVitals = await self._call("vitals", abandon=True)
+        return found
 
     async def opened(self) -> None:
         """Wait for the process to have opened the store; raises what it met."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from spooler.command import Group, Key, Order, Page, Pause, Steered
     from spooler.envelope import Enqueued, ImportIdentity, NewMessage
     from spooler.result import Doubtful, RecipientResult
+    from spooler.sample import Sample, Traced
     from spooler.worker_standing import WorkerStanding
 
 
@@ -254,6 +255,22 @@ class Store:
     def ledger_of(self, message_id: int) -> list[LedgerEntry]:
         """All that happened to a message, in order."""
         return looking.ledger_of(self._db, message_id)
+
+    def sample(self, *, now: int) -> Sample:
+        """Look at everything at once that metrics and the status page show; never scans the queue."""
+        from spooler.spool import sampling  # whoever only delivers asks for none
+
+        return sampling.sample(self._db, workers=self.workers(), standings=self.standings(), now=now)
+
+    def trace(self, what: str, *, limit: int) -> Traced:
+        """Tell the story of a message or an address; raises NoInputError where nothing is known of it."""
+        from spooler.spool import tracing  # as a list
+
+        return tracing.trace(self._db, what, limit=limit)
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are to the database, and how many are at work."""
+        return self._db.connections()
 
     def ledger_for(self, address: str, *, limit: int) -> list[LedgerEntry]:
         """What happened to an address, newest first; case does not matter."""

@@ -13,9 +13,11 @@ import msgspec
 from spooler import errors
 from spooler.claim import Claim, Want
 from spooler.command import Pause
-from spooler.records import SettleReport, WorkerRow
+from spooler.records import QueuedRecipient, QueueFilter, SettleReport, WorkerRow
 from spooler.result import Doubtful, RecipientResult
+from spooler.sample import Sample, Traced
 from spooler.spool.starting import LENGTH
+from spooler.vitals import SpoolVitals
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -49,8 +51,14 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "sweep": (tuple[int, int], int),
     "retire": (tuple[int, int], int),
     "maintain": (tuple[int], None),
+    "sample": (tuple[int], Sample),
+    "trace": (tuple[str, int], Traced),
+    "queue": (tuple[QueueFilter, int, Key | None], list[QueuedRecipient]),
+    "vitals": (tuple[()], SpoolVitals),
 }
 """Arguments, in the order of the store's, and result of each method; `uuid` is answered unasked."""
+LOOKS = frozenset({"sample", "trace", "queue"})
+"""Whoever delivers does not wait for these."""
 
 
 class Request(msgspec.Struct, array_like=True, gc=False):

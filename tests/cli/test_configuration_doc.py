@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from spooler.config import Config, Duration, Retry, Route, Section, Timeouts, Worker, parse_config
+from spooler.config import Config, Duration, Http, Retry, Route, Section, Timeouts, Worker, parse_config
 
 TEXT = (Path(__file__).parents[2] / "docs/CONFIGURATION.md").read_text()
 HEADINGS: dict[type[Section], str] = {
@@ -16,6 +16,7 @@ HEADINGS: dict[type[Section], str] = {
     Route: "## `[routes.NAME]`",
     Retry: "### `[routes.NAME.retry]`",
     Timeouts: "### `[routes.NAME.timeouts]`",
+    Http: "## `[http]`",
     Worker: "## `[worker]`",
 }
 
@@ -60,7 +61,7 @@ def test_example_uses_every_key() -> None:
     """The whole example is valid, and leaves no key out."""
     example = TEXT.split("```toml\n", 1)[1].split("```", 1)[0]
     config = parse_config(example.encode(), name="example")
-    assert set(config.routes) == {"default", "archive"}
+    assert set(config.routes) == {"default", "archive", "pinned"}
     for section in HEADINGS:
         for field in msgspec.structs.fields(section):
             assert re.search(rf"(?:^|\[|\.){field.encode_name}\b", example, flags=re.MULTILINE), field.name

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spooler.events import (
+    Claimed,
+    Connected,
     Doubt,
     Held,
+    NotConnected,
     ProcessEnded,
     Risk,
     RouteDown,
     RouteUp,
+    SecurityTrouble,
+    Serving,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -61,7 +66,7 @@ def result(n: int, outcome: Outcome, *, uncertain: bool = False, text: str = "wo
 def transaction(*results: RecipientResult, sender: str = "a@x") -> TransactionEnded:
     return TransactionEnded(
         message_id=7, sender=sender, size=10, route="default", destination="unix:/x", mode="pipelined",
-        took=5_000, results=results,
+        took=5_000, answer=4_000, results=results,
     )  # fmt: skip
 
 
@@ -96,6 +101,23 @@ def test_one_line_per_transaction_and_per_recipient_not_delivered() -> None:
     assert set(lines[0]) >= {"event", "level", "timestamp", "id", "route", "destination"} <= set(lines[3])
 
 
+def test_trouble_with_tls_or_auth_is_loud() -> None:
+    """An error of its own, with the destination and what to mend."""
+    event = SecurityTrouble(
+        route="default", destination="inet:a:24", why="its certificate has expired\n{}", retry_in=3.21
+    )
+    (line,) = lines_of(event, level="error")
+    del line["timestamp"]
+    assert line == {
+        "event": "security trouble",
+        "level": "error",
+        "route": "default",
+        "destination": "inet:a:24",
+        "why": "its certificate has expired\\n{}",
+        "retry_in": 3.2,
+    }
+
+
 def test_a_strangers_text_cannot_forge_lines() -> None:
     """Control characters of senders and servers are escaped, on terminals too."""
     event = transaction(result(0, Outcome.FAILED, text="no\n{forged}\x1b[2J"), sender="a\nb@x")
@@ -116,7 +138,10 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
         (WindowMoved("r", 4, 10, 8, "growing"), "sessions", "info"),
         (RouteDown("r", "refused", 1.25), "route down", "error"),
         (RouteUp("r"), "route up", "info"),
-        (Settled(5, 0, 1000), "settled", "debug"),
+        (Settled((), 0, 1000), "settled", "debug"),
+        (Claimed("r", 5), "claimed", "debug"),
+        (Connected("unix:/x", 1000), "connected", "debug"),
+        (NotConnected("unix:/x", "refused"), "not connected", "info"),
         (SpoolTrouble("claiming", "locked", 0.2), "spool trouble", "error"),
         (WorkerState(9, "started"), "worker", "info"),
         (WorkerState(9, "stopping", "30 s at most"), "worker", "warning"),
@@ -125,6 +150,7 @@ def test_a_strangers_text_cannot_forge_lines() -> None:
         (ProcessEnded(9, "killed", 0.5), "process ended", "error"),
         (Held(7, "default", 3, "why"), "held", "error"),
         (Risk("what", "mend"), "risk", "warning"),
+        (Serving("http://127.0.0.1:9024/"), "serving", "info"),
     ],
 )
 def test_every_event_has_its_line(event: Event, line: str, level: str) -> None:

@@ -60,6 +60,24 @@ def smtp_sink_program() -> str:
 
 
 @pytest.fixture(scope="session")
+def prometheus_program() -> str:
+    """Path of Prometheus."""
+    return require("prometheus", "prometheus")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Path of the tool that checks what Prometheus reads."""
+    return require("promtool", "prometheus")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium."""
+    return require("chromium", "chromium")
+
+
+@pytest.fixture(scope="session")
 def postfix_runs() -> None:
     """Postfix can be started."""
     require("postfix", "postfix")

@@ -138,6 +138,26 @@ def test_plans(long_queue: Store) -> None:
             assert found.count("recipient_claimable") == 4, found
 
 
+def test_looking_for_metrics_reads_no_more_of_a_longer_queue(long_queue: Store) -> None:
+    """The oldest are looked for at the head of the queue, in its own order, and what is due by the index."""
+    for analysed in (False, True):
+        if analysed:
+            act(long_queue, "ANALYZE")
+        found = plan(long_queue, looking.FIRST_DUE, (), {"route": "default"})
+        assert found.count("recipient_claimable") == 4, found
+        found = plan(long_queue, looking.OLDEST, (), {"head": 2000})
+        if long_queue.is_postgres:
+            assert "recipient_pkey" in found, found
+            assert "Sort Key: r." not in found, found
+        else:
+            assert "FOR ORDER BY" not in found, found
+        assert "Limit" in found or not long_queue.is_postgres, found
+
+    sample = long_queue.sample(now=DUE)
+    assert {one.state.value for one in sample.oldest} == {"waiting", "active"}
+    assert sample.due == {"default": NOW}
+
+
 def test_long_queue(long_queue: Store) -> None:
     """From a long queue exactly what is wanted is taken."""
     taken = keys(claim(long_queue, worker(long_queue), limit=500))

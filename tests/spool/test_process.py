@@ -14,6 +14,8 @@ import trio
 from spooler.claim import Want
 from spooler.delivery.ports import SpoolPort
 from spooler.errors import NoInputError, SpoolerError, UnavailableError, UsageError
+from spooler.ops.ports import LookPort
+from spooler.records import QueueFilter
 from spooler.spool import wire
 from spooler.spool.remote import RemoteSpool, spool_process
 from spooler.spool.starting import start
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
 
 def test_every_method_of_the_port_crosses_with_its_arguments() -> None:
-    """Delivery's protocol, the remote end, the wire's table and the store agree."""
-    names = [name for name in vars(SpoolPort) if not name.startswith("_") and name != "uuid"]
-    assert sorted(names) == sorted(set(wire.METHODS) - {"uuid"})
+    """Delivery's protocol and that of looks, the remote end, the wire's table and the store agree."""
+    ports = vars(SpoolPort) | vars(LookPort)
+    names = [name for name in ports if not name.startswith("_") and name != "uuid"]
+    assert sorted(names) == sorted(set(wire.METHODS) - {"uuid", "vitals"})
+    assert {name for name in vars(LookPort) if not name.startswith("_")} == wire.LOOKS
     for name in names:
         parameters = list(inspect.signature(getattr(Store, name)).parameters.values())[1:]
         arguments = get_args(wire.METHODS[name][0])
@@ -66,6 +70,34 @@ async def test_a_round_of_work(store: Store, spool_url: str) -> None:
         await spool.unregister(worker, now=DUE)
         assert await spool.workers() == []
     assert store.left() == 0
+
+
+async def test_looks_while_others_deliver(store: Store, spool_url: str) -> None:
+    """They cross whole, are timed as every call, and what delivery does is not waited for."""
+    (ident,) = [one.id for one in store.enqueue([message("a@example.org", "b@example.org")], now=NOW)]
+    async with spool_process(spool_url) as spool:
+        worker = await spool.register(host="h", pid=1, now=NOW)
+        await spool.beat(worker, now=NOW, standing=None)
+        claims = await spool.claim(worker, [Want("default", 1)], now=DUE)
+        sample = await spool.sample(now=DUE)
+        assert {(row.state.value, row.count) for row in sample.tallies} == {("waiting", 1), ("active", 1)}
+        assert {(one.state.value, one.message_id) for one in sample.oldest} == {
+            ("waiting", ident), ("active", ident),
+        }  # fmt: skip
+        assert sample.due == {"default": NOW}
+        assert [row.id for row in sample.workers] == [worker]
+        traced = await spool.trace("B@example.org", limit=10)
+        assert [story.id for story in traced.messages] == [ident]
+        assert len(await spool.queue(filter=QueueFilter(), limit=10)) == 2
+        with pytest.raises(NoInputError, match=r"nothing is known of 'c@example\.org'"):
+            await spool.trace("c@example.org", limit=10)
+        vitals = await spool.vitals()
+        assert {"claim", "sample", "trace", "queue"} <= set(vitals.calls)
+        assert sum(vitals.calls["trace"].buckets) == 2
+        assert vitals.connections >= 1
+        assert (await spool.vitals()).calls == {}, "what was told is not told again"
+        await spool.settle(worker, results(claims), now=DUE)
+        await spool.unregister(worker, now=DUE)
 
 
 async def test_a_spool_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -25,11 +25,12 @@ _PATIENCE = 60.0  # seconds for what takes two or three on a quiet machine
 class Command:
     """`spooler ARGUMENTS` with a log, in a process group of its own."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, http: str) -> None:
         self._log = log
         self.known: set[int] = set()
         """The processes that were ever looked at, to be ended with this one."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLER_")}
+        environment["SPOOLER_HTTP"] = http
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [*SPOOLER, *arguments],
@@ -83,9 +84,9 @@ def is_there(pid: int) -> bool:
 
 
 @contextmanager
-def running(log: Path, *arguments: str) -> Iterator[Command]:
+def running(log: Path, *arguments: str, http: str = "off") -> Iterator[Command]:
     """Run a command for the block; whatever is left of it then is killed."""
-    command = Command(log, *arguments)
+    command = Command(log, *arguments, http=http)
     try:
         yield command
     finally:

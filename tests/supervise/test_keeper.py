@@ -53,7 +53,7 @@ class Watched:
         self.events.append(event)
         self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, *_: object) -> None:
         self._news.set()
         self._news = trio.Event()
 

@@ -56,4 +56,5 @@ class Commands:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLER_")}
         configured = self.folder / "spooler.toml"
         own = {"SPOOLER_CONFIG": str(configured)} if configured.exists() else {}
+        inherited["SPOOLER_HTTP"] = "off"
         return inherited | {"SPOOLER_SPOOL": self.url} | own | dict(self.env)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spooler.envelope import Priority
 from spooler.records import LedgerEntry, MessageInfo
 from spooler.spool.sql import Statement
-from spooler.spool.statements.shared import NOT_PAUSED
+from spooler.spool.statements.shared import NOT_PAUSED, STATE
 
 STATS = Statement(
     """
@@ -27,6 +27,24 @@ AHEAD = Statement(
             AND r.hold IS NULL AND r.lease IS NULL AND r.due <= :due
             AND (r.due, r.message_id, r.n) < (:due, :message_id, :n)
         ORDER BY r.due, r.message_id, r.n LIMIT :limit) AS before
+    """
+)
+_FIRST_ROW = """
+    SELECT * FROM (SELECT r.due, r.message_id, r.attempts FROM recipient r
+        WHERE r.route = :route AND r.priority = %d AND r.hold IS NULL AND r.lease IS NULL
+        ORDER BY r.due LIMIT 1) AS first%d
+    """
+# the same rows, with whose they are
+FIRST_DUE = Statement(
+    " UNION ALL ".join(_FIRST_ROW % (priority.value, priority.value) for priority in Priority)
+)
+# among those at the head of the queue, which is in the order of age: never more than that are read
+OLDEST = Statement(
+    f"""
+    SELECT h.route, h.state, min(h.message_id) FROM (
+        SELECT r.route, {STATE} AS state, r.message_id FROM recipient r
+        ORDER BY r.message_id, r.n LIMIT :head) AS h
+    GROUP BY h.route, h.state
     """
 )
 MESSAGE = Statement(f"SELECT {', '.join(MessageInfo.__struct_fields__)} FROM message WHERE id = :id")

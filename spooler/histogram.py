@@ -1,0 +1,54 @@
+"""Histograms as values that add up, and the bounds that they have. Times are µs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from itertools import repeat
+from operator import add
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_S = 1_000_000
+QUICK = tuple(
+    int(seconds * _S)
+    for seconds in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
+)
+"""Upper bounds of histograms of what is waited for: replies, connections, the database."""
+LONG = tuple(
+    int(seconds * _S)
+    for seconds in (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 5 * 86_400)
+)
+"""Of how long mail waits."""
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+"""Of batches."""
+
+
+class Histogram(msgspec.Struct):
+    """How many values were in each bucket (above the bound before, up to its own), and their sum.
+
+    The last bucket is for all above the last bound. Without any value there are no buckets.
+    """
+
+    buckets: list[int] = []
+    total: int = 0
+
+    def observe(self, values: Iterable[int], bounds: Sequence[int]) -> None:
+        """Count values, which is done in C."""
+        values = list(values)
+        buckets = self.buckets
+        if not buckets:
+            buckets += repeat(0, len(bounds) + 1)
+        for index, count in Counter(map(bisect_left, repeat(bounds), values)).items():
+            buckets[index] += count
+        self.total += sum(values)
+
+    def add(self, other: Histogram) -> None:
+        """Count what another counted."""
+        if other.buckets:
+            self.buckets = list(map(add, self.buckets, other.buckets)) if self.buckets else [*other.buckets]
+        self.total += other.total

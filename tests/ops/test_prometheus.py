@@ -1,0 +1,143 @@
+"""Metrics as a real Prometheus has them: they are what the ledger says, to the message.
+
+`SPOOLER_SCRAPED=20000 python -m pytest tests/ops/test_prometheus.py` drains so many.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spooler.histogram import LONG
+from spooler.ident import now_us
+from spooler.records import GAUGES
+from spooler.spool.store import Store
+from tests.ops.served import address_of, get, get_json, scraped
+from tests.servers.own_sink import own_sink
+from tests.servers.prometheus import prometheus
+from tests.spool.making import ask, message
+from tests.supervise.command import running
+
+if TYPE_CHECKING:
+    from tests.servers.prometheus import Prometheus
+    from tests.supervise.command import Command
+
+MESSAGES = int(os.environ.get("SPOOLER_SCRAPED", "1000"))
+DOC = Path(__file__).parents[2] / "docs/METRICS.md"
+_TOTAL = 'sum by (outcome) (spooler_recipients_total{job="spooler"})'
+
+
+def fill(url: str) -> int:
+    """Enqueue messages to two recipients each, some of whom are refused; returns how many recipients."""
+    with Store.open(url) as store:
+        for start in range(0, MESSAGES, 500):
+            some = range(start, min(start + 500, MESSAGES))
+            store.enqueue([message(f"user{i % 100}@x", f"user{i % 100}@y") for i in some], now=now_us())
+    return 2 * MESSAGES
+
+
+def ledger(url: str) -> dict[str, int]:
+    """Attempts by outcome."""
+    with Store.open(url) as store:
+        return dict(ask(store, "SELECT outcome, count(*) FROM attempt GROUP BY outcome"))
+
+
+def tried(url: str) -> bool:
+    """Whether nothing waits for its first attempt, or for the end of one."""
+    with Store.open(url) as store:
+        left = Counter({row.state.value: row.count for row in store.stats() if row.state in GAUGES})
+    return left["waiting"] + left["active"] == 0
+
+
+def until_counted(command: Command, server: Prometheus, url: str) -> dict[str, int]:
+    """Wait until Prometheus has what the ledger has; return that."""
+    command.until(lambda: tried(url))
+    command.until(lambda: server.values(_TOTAL, "outcome") == ledger(url))
+    return ledger(url)
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize("processes", [1, 2])
+def test_it_counts_what_the_ledger_has(
+    request: pytest.FixtureRequest, tmp_path: Path, prometheus_program: str, promtool: str, processes: int
+) -> None:
+    """While a worker drains, in one process or in several: every attempt by its outcome, every delivery in
+    the histograms, and what is queued; promtool has nothing against them, and no address is among them."""
+    url: str = request.getfixturevalue("sqlite_url" if processes == 1 else "postgres_url")
+    total = fill(url)
+    refusals = ("--refuse", "user7@*", "--defer-final", "user8@x=451 4.7.1 later")
+    with own_sink(*refusals) as sink:
+        where = ("worker", "--spool", url, "--target", sink.tcp, "--processes", str(processes))
+        with running(tmp_path / "log", *where, http="127.0.0.1:0") as worker:
+            address = address_of(worker)
+            with prometheus(prometheus_program, address.removeprefix("http://")) as server:
+                outcomes = until_counted(worker, server, url)
+                assert outcomes["delivered"] + outcomes["failed"] + MESSAGES // 100 == total
+                assert outcomes["failed"] == 2 * (MESSAGES // 100)
+                for name in ("queue_time", "delivery_time", "final_reply"):
+                    (count,) = server.query(f"sum(spooler_{name}_seconds_count)")
+                    assert int(count["value"][1]) > 0
+                (delivered,) = server.query("sum(spooler_delivery_time_seconds_count)")
+                assert int(delivered["value"][1]) == outcomes["delivered"]
+                whole = server.values("spooler_ledger_recipients_total", "outcome")
+                assert {name: whole[name] for name in outcomes} == outcomes
+                queued = server.values("spooler_queue_recipients", "state")
+                assert queued == {"waiting": 0, "deferred": MESSAGES // 100, "active": 0, "held": 0}
+                assert server.query("up")[0]["value"][1] == "1"
+            text = get(f"{address}/metrics")[1]
+            page = get_json(f"{address}/api/v1/status")
+            assert get(f"{address}/readyz")[0] == 200
+        worker_count = len(page["workers"])
+    check = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (check.returncode, check.stdout + check.stderr) == (0, b"")
+    assert worker_count == processes
+    metrics = scraped(text)
+    assert metrics["spooler_workers_fresh", frozenset()] == processes
+    assert (
+        sum(value for (name, _), value in metrics.items() if name == "spooler_claimed_recipients_total")
+        >= total
+    )
+    assert b"@" not in text, "no label has an address"
+    with DOC.open(encoding="utf-8") as doc:
+        told = set(re.findall(r"^\| `(spooler_\w+)`", doc.read(), flags=re.MULTILINE))
+    assert told == set(re.findall(r"^# TYPE (\w+)", text.decode(), flags=re.MULTILINE))
+
+
+def test_what_a_process_that_died_had_counted_stays(postgres_url: str, tmp_path: Path) -> None:
+    """The keeper's sums never go down, and the process that takes its place counts on."""
+    with own_sink() as sink:
+        where = ("worker", "--spool", postgres_url, "--target", sink.tcp, "--processes", "2")
+        with running(tmp_path / "log", *where, http="127.0.0.1:0") as worker:
+            address = address_of(worker)
+            worker.until(lambda: len(worker.lines("worker", state="started")) == 2)
+            done = 0
+            for turn in range(2):
+                with Store.open(postgres_url) as store:
+                    store.enqueue([message(f"user{i}@x") for i in range(50)], now=now_us())
+                done += 50
+                worker.until(lambda: delivered(address) == done)  # noqa: B023  # asked in this turn alone
+                if turn == 0:
+                    (victim, *_) = [line["pid"] for line in get_json(f"{address}/api/v1/status")["workers"]]
+                    os.kill(victim, 9)
+                    worker.until(lambda: len(worker.lines("process ended")) == 1)
+                    assert delivered(address) == done
+
+
+def delivered(address: str) -> float:
+    """Deliveries as they are scraped."""
+    metrics = scraped(get(f"{address}/metrics")[1])
+    found = metrics.get(
+        ("spooler_recipients_total", frozenset({("route", "default"), ("outcome", "delivered")}))
+    )
+    return found or 0.0
+
+
+def test_bounds_cover_the_life_of_a_message() -> None:
+    """The last one is the lifetime that mail has by default."""
+    assert LONG[-1] == 5 * 86_400_000_000

@@ -1,0 +1,148 @@
+"""Serving beside delivery: where, and what does not go wrong with it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from spooler.events import Risk, Serving
+from spooler.ident import now_us
+from spooler.listen import Listen
+from spooler.ops import serving
+from spooler.spool.store import Store
+from tests.ops.asking import asked
+from tests.ops.served import address_of, get, get_json
+from tests.servers.own_sink import own_sink
+from tests.spool.making import message
+from tests.supervise.command import put, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from starlette.types import Receive, Scope, Send
+
+    from spooler.events import Event
+    from tests.supervise.command import Command
+
+E = TypeVar("E")
+
+
+class Ear:
+    """Hears events, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._news = trio.Event()
+
+    def __call__(self, event: Event) -> None:
+        """See `spooler.events.Observe`."""
+        self.events.append(event)
+        self._news.set()
+
+    async def hears(self, kind: type[E]) -> E:
+        """Wait for an event of a kind; return the last one."""
+        with trio.fail_after(20):
+            while not (found := [event for event in self.events if isinstance(event, kind)]):
+                self._news = trio.Event()
+                await self._news.wait()
+        return found[-1]
+
+
+async def test_a_port_that_is_taken_is_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once, with what to do; when the port is free it is served, and nothing else stopped."""
+    monkeypatch.setattr(serving, "AGAIN", 0.05)
+    ear = Ear()
+    async with asked(store) as (app, _), trio.open_nursery() as nursery:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port: int = other.getsockname()[1]
+            listen = Listen("127.0.0.1", port)
+            nursery.start_soon(lambda: serving.serve(app, listen, observe=ear))
+            risk = await ear.hears(Risk)
+            await trio.sleep(0.3)
+        assert risk.what == f"status and metrics are not served: 127.0.0.1:{port}: address already in use"
+        assert "--http" in risk.mend
+        assert await ear.hears(Serving) == Serving(f"http://127.0.0.1:{port}/")
+        url = f"http://127.0.0.1:{port}/livez"
+        assert await trio.to_thread.run_sync(lambda: get(url)) == (200, b"alive\n")
+        assert len(ear.events) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_bug_in_a_handler_is_told_and_ends_nothing() -> None:
+    """The client gets a 500, the log the reason, and the next request its answer."""
+    ear = Ear()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        if scope["path"] == "/bug":
+            raise ZeroDivisionError("by nothing")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: serving.serve(app, Listen("127.0.0.1", 0), observe=ear))
+        begun = await ear.hears(Serving)
+        assert (await trio.to_thread.run_sync(lambda: get(f"{begun.address}bug")))[0] == 500
+        assert (await trio.to_thread.run_sync(lambda: get(f"{begun.address}x"))) == (200, b"fine")
+        risk = await ear.hears(Risk)
+        assert "ZeroDivisionError('by nothing')" in risk.what
+        nursery.cancel_scope.cancel()
+
+
+def unserved(command: Command) -> list[dict[str, Any]]:
+    """The log's lines that say that nothing is served."""
+    return [line for line in command.lines("risk") if "not served" in line["what"]]
+
+
+def test_delivery_goes_on_where_the_port_is_taken(sqlite_url: str, tmp_path: Path) -> None:
+    """A worker says so, delivers, and stops in order."""
+    put(sqlite_url, 3)
+    with own_sink() as sink, socket.create_server(("127.0.0.1", 0)) as other:
+        http = f"127.0.0.1:{other.getsockname()[1]}"
+        where = ("worker", "--spool", sqlite_url, "--target", sink.tcp)
+        with running(tmp_path / "log", *where, http=http) as worker:
+            worker.until(lambda: len(worker.lines("transaction")) == 3)
+            worker.until(lambda: len(unserved(worker)) == 1)
+            worker.process.terminate()
+            assert worker.ends() == 0
+
+
+def test_a_drain_serves_only_where_it_is_told_to(sqlite_url: str, tmp_path: Path) -> None:
+    """The port of its configuration is a worker's; with --http it shows itself while it lasts."""
+    with Store.open(sqlite_url) as store:
+        store.enqueue([message("a@x")], now=now_us())
+    config = tmp_path / "spooler.toml"
+    with own_sink("--delay", "final=1.5") as sink:
+        config.write_text(f'spool = "{sqlite_url}"\n[routes.default]\ndestinations = ["{sink.tcp}"]\n')
+        where = ("drain", "--config", str(config), "--http", "127.0.0.1:0")
+        with running(tmp_path / "log", *where) as drain:
+            address = address_of(drain)
+            assert get_json(f"{address}/api/v1/status")["routes"][0]["name"] == "default"
+            assert drain.ends() == 0
+        with Store.open(sqlite_url) as store:
+            store.enqueue([message("a@x")], now=now_us())
+        with running(tmp_path / "log2", *where[:3], http="") as drain:
+            assert drain.ends() == 0
+            assert drain.lines("serving") == unserved(drain) == []
+
+
+def test_what_is_no_address_or_open_to_all_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    """In one line, before anything begins: others can connect only where a token is asked for."""
+    where = ("worker", "--spool", sqlite_url, "--target", "inet:127.0.0.1:9")
+    for http, code, says in (
+        ("nonsense", os.EX_USAGE, "'nonsense' is no address to listen on (give address:port"),
+        ("0.0.0.0:0", os.EX_USAGE, "can be reached from other machines, and no token is asked for (name"),
+    ):
+        with running(tmp_path / "log", *where, http=http) as worker:
+            assert worker.ends() == code
+            (line,) = worker.spoken()
+            assert says in line
+    config = tmp_path / "spooler.toml"
+    config.write_text(f'[http]\nlisten = "0.0.0.0:0"\ntoken-file = "{tmp_path}/none"\n')
+    with running(tmp_path / "log", *where, "--config", str(config), http="0.0.0.0:0") as worker:
+        assert worker.ends() == os.EX_NOINPUT
