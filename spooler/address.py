@@ -87,6 +87,8 @@ def _fault(address: str) -> str:
     patterns = _patterns()
     if _UNSAFE.search(address):
         return "contains a line break or another control character"
+    if ">" in address:  # allowed in quotes, but readers of the wire take it for the end: it is never sent
+        return "contains a '>'"
     local, domain = split(address)
     if not local:
         return "has no local part"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from spooler.claim import Claim
     from spooler.reply import Reply
+
+T = TypeVar("T")
 
 # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 _NEXT_TRANSACTION, _FRESH_CONNECTION = Then.NEXT_TRANSACTION, Then.FRESH_CONNECTION
@@ -106,7 +108,7 @@ def reckon(
 ) -> Reckoning:
     """Judge each recipient of a transaction that is finished or, with `fault`, was lost."""
     reckoning = Reckoning()
-    for verdict, recipients in _verdicts(transaction, parcel, fault, stage):
+    for verdict, recipients in verdicts(transaction, parcel.recipients, fault, stage):
         then = verdict.then
         if then is _NEXT_TRANSACTION:
             reckoning.next_transaction += recipients
@@ -119,21 +121,25 @@ def reckon(
     return reckoning
 
 
-def _verdicts(
-    transaction: Transaction, parcel: Parcel, fault: str, stage: Stage
-) -> list[tuple[Verdict, list[ClaimedRecipient]]]:
-    """Judge recipients, neighbours with the same proven final reply together: it alone decides then."""
-    verdicts: list[tuple[Verdict, list[ClaimedRecipient]]] = []
+def verdicts(
+    transaction: Transaction, recipients: Sequence[T], fault: str, stage: Stage
+) -> list[tuple[Verdict, list[T]]]:
+    """Judge the recipients that a transaction was made for, in its order, each of whatever kind.
+
+    `fault` says why it was lost and `stage` where, "" if it is finished. Neighbours with the same proven
+    final reply are judged together: it alone decides then.
+    """
+    judged: list[tuple[Verdict, list[T]]] = []
     crowded = len(transaction.accepted) > 0
     proven = not transaction.final_provisional
     same: Reply | None = None
-    for recipient, rcpt, final in zip(parcel.recipients, transaction.rcpt, transaction.final, strict=True):
+    for recipient, rcpt, final in zip(recipients, transaction.rcpt, transaction.final, strict=True):
         if final is not None and final is same:
-            verdicts[-1][1].append(recipient)
+            judged[-1][1].append(recipient)
             continue
         if final is not None and proven:
             same = final
-            verdicts.append((of_final(final), [recipient]))
+            judged.append((of_final(final), [recipient]))
             continue
         same = None
         seen = Seen(
@@ -149,8 +155,8 @@ def _verdicts(
             fault=fault,
             fault_stage=stage,
         )
-        verdicts.append((judge(seen), [recipient]))
-    return verdicts
+        judged.append((judge(seen), [recipient]))
+    return judged
 
 
 def results_of(
