@@ -73,6 +73,9 @@ def _state(name: str) -> tuple[int, int, int]:
 
 
 def _load(tls: Tls) -> ssl.SSLContext:
+    for name in (tls.ca, tls.cert, tls.key):
+        if name:
+            _try_to_read(name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -97,6 +100,13 @@ def _do(load: Callable[[], None], name: str, what: str) -> None:
             f"{name} does not hold {what} ({(error.reason or 'not PEM').replace('_', ' ').lower()})",
             hint="give PEM files, the key without a password",
         ) from None
+
+
+def _try_to_read(name: str) -> None:
+    """Raise what is wrong with a file: of two, OpenSSL does not say which."""
+    try:
+        with Path(name).open("rb"):
+            pass
     except OSError as error:
         raise _unreadable(name, error) from None
 

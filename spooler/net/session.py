@@ -332,6 +332,7 @@ class Session:
                     self._client.quit()
                     await self._flush()
                     await self._transport.wait(write=False, deadline=scope.deadline)
+                    self._last_words()
         except (OSError, SessionLostError):
             pass  # it is closed either way
         finally:

@@ -96,7 +96,7 @@ class Session:
 
     async def _secure(self, context: ssl.SSLContext) -> None:
         """Put TLS over the stream."""
-        stream = trio.SSLStream(self._stream, context, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(self._stream, context, server_side=True)
         await stream.do_handshake()
         self._stream = stream
 
