@@ -15,7 +15,6 @@ import msgspec
 from spooler.address import check_sender, show
 from spooler.cli.lmtp import NAME, Asked
 from spooler.cli.main import let_go_of_output
-from spooler.cli.render import plain, print_json, reply_of
 from spooler.cli.standard_input import message_file, standard_input
 from spooler.config import Config, check_config, load_config
 from spooler.credentials import TELLING, Credentials
@@ -24,8 +23,7 @@ from spooler.ident import IdMaker, format_id, now_us
 from spooler.intake.supplying import Supplies, author
 from spooler.oneshot.carrying import Carried, Errand, carry
 from spooler.oneshot.legs import Guide, Wishes
-from spooler.oneshot.letter import write_letter
-from spooler.oneshot.login import PASSWORD, USER, find_login
+from spooler.oneshot.letter import letter_of
 from spooler.oneshot.naming import Named, read_names
 from spooler.oneshot.protecting import TlsWishes
 from spooler.oneshot.reporting import exit_code, no_way, warnings, word
@@ -70,15 +68,16 @@ def deliver(asked: Asked) -> int:
     for leg in legs:
         for way in leg.ways:
             way.security.check()
-    letter = write_letter(envelope.blocks(), supplies=supplies(asked, envelope.sender, config))
-    errand = Errand(
-        sender=envelope.sender,
-        letter=letter,
-        lhlo=config.lhlo_name,
-        overhear=_show_line if asked.debug else None,
-        opened=_warn_of_line,
-    )
-    return _report([carry(errand, leg) for leg in legs], legs, as_json=asked.as_json)
+    with letter_of(envelope.blocks(), supplies=supplies(asked, envelope.sender, config)) as letter:
+        errand = Errand(
+            sender=envelope.sender,
+            letter=letter,
+            lhlo=config.lhlo_name,
+            overhear=_show_line if asked.debug else None,
+            opened=_warn_of_line,
+        )
+        results = [carry(errand, leg) for leg in legs]
+    return _report(results, legs, as_json=asked.as_json)
 
 
 def supplies(asked: Asked, sender: str, config: Config) -> Supplies | None:
@@ -128,7 +127,7 @@ def _config(asked: Asked) -> Config:
 def _wishes(asked: Asked, key: str) -> Wishes:
     if key and asked.tls_cert is not None:
         raise UsageError(f"-t {show(key)} and --tls-cert both name a certificate", hint="give one of them")
-    named = bool(asked.user or asked.credentials or os.environ.get(USER) or os.environ.get(PASSWORD))
+    in_environment = os.environ.get("LMTP_USER") or os.environ.get("LMTP_PASSWORD")
     if not asked.authenticate and (asked.user or asked.auth_plain):
         raise UsageError(
             "there is no -a to authenticate", hint="give it, or leave --user and --auth-plain out"
@@ -149,7 +148,7 @@ def _wishes(asked: Asked, key: str) -> Wishes:
             names=asked.tls_name,
         ),
         login=_login(asked) if asked.authenticate else None,
-        login_named=named,
+        login_named=bool(asked.user or asked.credentials or in_environment),
     )
 
 
@@ -158,6 +157,8 @@ def _login(asked: Asked) -> Callable[[], Credentials]:
 
     @functools.cache
     def login() -> Credentials:
+        from spooler.oneshot.login import find_login
+
         return find_login(asked.user or "", str(asked.credentials or ""), os.environ, plain=asked.auth_plain)
 
     return login
@@ -206,7 +207,7 @@ def _print(told: Sequence[Told], *, as_json: bool) -> None:
     try:
         if as_json:
             for one in told:
-                print_json({"address": one.address, "destination": one.destination, **plain(one.verdict)})
+                click.echo(msgspec.json.encode(_as_json(one)).decode())
         else:
             for line in _lines(told):
                 click.echo(line)
@@ -222,11 +223,26 @@ def _print(told: Sequence[Told], *, as_json: bool) -> None:
 def _lines(told: Sequence[Told]) -> Iterator[str]:
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = min(_WIDEST, max(len(show(one.address)) for one in told))
-    words = max(len(word(one)) for one in told)
+    longest = max(len(word(one)) for one in told)
     for one in told:
         verdict = one.verdict
-        outcome = f"{word(one):<{words}}"
+        outcome = f"{word(one):<{longest}}"
         if colours:
             outcome = click.style(outcome, fg=_COLOURS.get(word(one), "yellow"))
-        said = show(reply_of(verdict.code, verdict.enhanced, verdict.text), _TEXT)
+        words = (str(verdict.code or ""), verdict.enhanced, verdict.text)
+        said = show(" ".join(part for part in words if part), _TEXT)
         yield f"{show(one.address, _TEXT):<{width}}  {outcome}  {said}".rstrip()
+
+
+def _as_json(told: Told) -> dict[str, object]:
+    verdict = told.verdict
+    return {
+        "address": told.address,
+        "outcome": verdict.outcome,
+        "uncertain": verdict.uncertain,
+        "stage": verdict.stage,
+        "code": verdict.code,
+        "enhanced": verdict.enhanced,
+        "text": verdict.text,
+        "destination": told.destination,
+    }

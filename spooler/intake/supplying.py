@@ -26,7 +26,6 @@ MAX_LINE = 1000  # bytes, its end included (RFC 5321 section 4.5.3.1.6): a name 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")  # with the white space that obsolete syntax allows (section 4.5)
 _MBOX = b"From "
 _CRLF = b"\r\n"
-_DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010FFFF.-]+")
 
 
 class Supplies(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +46,16 @@ class Supplies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def author(sender: str, host: str) -> str:
-    """Write an envelope's sender ("" is the null one) as From has it; `host` completes a local name."""
+    """Write an envelope's sender ("" is the null one) as From has it; `host` completes a local name.
+
+    What envelopes are lenient about (see `spooler.address`), dots at odd places, is quoted.
+    """
     if not sender:
         return f"MAILER-DAEMON@{host}"
     local, at, domain = sender.rpartition("@")
     if not at:
         local, domain = sender, host
-    plain = _DOT_ATOM.fullmatch(local) and "" not in local.split(".")
-    if not plain and not local.startswith('"'):
+    if "" in local.split("."):
         local = f'"{local}"'
     return f"{local}@{domain}"
 

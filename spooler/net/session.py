@@ -332,6 +332,8 @@ class Session:
                     self._client.quit()
                     await self._flush()
                     await self._transport.wait(write=False, deadline=scope.deadline)
+                    if self._overhearing is not None:
+                        self._transport.receive()  # nothing depends on it, but somebody looks on
                     self._last_words()
         except (OSError, SessionLostError):
             pass  # it is closed either way

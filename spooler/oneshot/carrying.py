@@ -16,7 +16,7 @@ import trio
 
 from spooler.address import needs_smtputf8
 from spooler.delivery.parcel import verdicts
-from spooler.dialogue import Overhear
+from spooler.dialogue import Direction, Overhear
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.lmtp.trust import Trust
 from spooler.net.opening import open_session
@@ -85,7 +85,7 @@ class _Carrier:
         groups = group(leg.recipients, leg.most, special=needs_smtputf8)
         self._waiting = deque(_Group(list(recipients)) for recipients in groups)
         self._told: dict[str, Told] = {}
-        self._trusts = {way.destination: Trust() for way in leg.ways}
+        self._trusts = {way.destination: Trust(leg.mode) for way in leg.ways}
         self._obstacles: list[Obstacle] = []
         self._reached = ""  # the destination of the last session
         self._trust: Trust | None = None  # and what is known of it
@@ -147,6 +147,7 @@ class _Carrier:
 
         self._obstacles = []
         for way in self._leg.ways:
+            self._note(f"connecting to {way.destination}")
             try:
                 session = await open_session(
                     destination=way.destination,
@@ -158,11 +159,16 @@ class _Carrier:
                     overhear=errand.overhear,
                 )
             except ConnectError as error:
+                self._note(str(error))
                 self._obstacles.append(Obstacle(way.destination, error.trouble, str(error)))
                 continue
             errand.opened(way, session)
             return session
         return None
+
+    def _note(self, text: str) -> None:
+        if self._errand.overhear is not None:
+            self._errand.overhear(Direction.NOTE, text)
 
     # --- a session's source
 

@@ -14,6 +14,7 @@ from spooler.credentials import Credentials
 from spooler.destination import Destination, InetDestination, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import UsageError
+from spooler.lmtp.trust import Mode
 from spooler.net.security import Security
 from spooler.oneshot.protecting import TlsWishes, protect
 from spooler.oneshot.usual import usual_destinations, usual_port
@@ -93,7 +94,13 @@ class Guide:
         ways = tuple(self._way(place, route) for place in places)
         if route is None:
             return Leg(ways=ways, recipients=tuple(recipients), timeouts=Timeouts() if target else _LOOKING)
-        return Leg(ways=ways, recipients=tuple(recipients), timeouts=route.timeouts, most=route.recipients)
+        return Leg(
+            ways=ways,
+            recipients=tuple(recipients),
+            timeouts=route.timeouts,
+            most=route.recipients,
+            mode=min(Mode.of(route.mode), Mode.PIPELINED),
+        )
 
     def _way(self, destination: Destination, route: Route | None = None) -> Way:
         tls = protect(destination, self._wishes.tls, None if route is None else route.protection())

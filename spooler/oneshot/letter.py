@@ -6,6 +6,7 @@ a name, so memory does not depend on the size.
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -36,31 +37,35 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         return self.content.data if self.file is None else _chunks(self.file)
 
 
-def write_letter(blocks: Iterable[bytes], *, supplies: Supplies | None, max_size: int = MAX_SIZE) -> Letter:
-    """Read a message; `supplies` None takes it as it is, and refuses what would have to be changed.
+@contextmanager
+def letter_of(
+    blocks: Iterable[bytes], *, supplies: Supplies | None, max_size: int = MAX_SIZE
+) -> Iterator[Letter]:
+    """Read a message, and keep it for the block.
 
-    Raises DataError, and what `blocks` raises.
+    `supplies` None takes it as it is, and refuses what would have to be changed. Raises DataError, and
+    what `blocks` raises.
     """
-    file: list[BinaryIO] = []
+    with ExitStack() as kept:
+        file: BinaryIO | None = None
 
-    def keep(chunks: Iterable[bytes]) -> int:
-        import tempfile  # half the programs' start-ups would pay for it in vain
+        def keep(chunks: Iterable[bytes]) -> int:
+            import tempfile  # few messages are so large, and every start would pay for it
 
-        file.append(tempfile.TemporaryFile())  # noqa: SIM115  # it lives as long as the process
-        file[0].writelines(chunks)
-        return 0
+            nonlocal file
+            file = kept.enter_context(tempfile.TemporaryFile())
+            file.writelines(chunks)
+            return 0
 
-    if supplies is not None:
-        content = take_in(complete(blocks, supplies), store_chunks=keep, max_size=max_size)
-    else:
         given = _Counted(blocks)
-        content = take_in(given, store_chunks=keep, max_size=max_size)
-        if content.bare_lf or content.bare_cr or content.size != given.size:
+        completed = given if supplies is None else complete(given, supplies)
+        content = take_in(completed, store_chunks=keep, max_size=max_size)
+        if supplies is None and (content.bare_lf or content.bare_cr or content.size != given.size):
             raise DataError(
                 "the message cannot be sent as it is: it has lines that do not end in CRLF",
                 hint="leave --raw out, and they will",
             )
-    return Letter(content=content, file=file[0] if file else None)
+        yield Letter(content=content, file=file)
 
 
 class _Counted:

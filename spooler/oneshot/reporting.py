@@ -37,7 +37,6 @@ _TROUBLE_CODES = {
     Trouble.OURS: os.EX_CONFIG,
 }
 _MENDS = {
-    Trouble.NO_HOST: "check the name",
     Trouble.REFUSED: "nothing listens there: check the destination, or start the server",
     Trouble.NOT_PERMITTED: "run it as a user who may connect there",
     Trouble.BUSY: "try again later",

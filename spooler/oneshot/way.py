@@ -6,6 +6,7 @@ import msgspec
 
 from spooler.config import Timeouts
 from spooler.destination import Destination
+from spooler.lmtp.trust import Mode
 from spooler.net.security import Security
 from spooler.policy.classify import Verdict
 from spooler.result import Outcome
@@ -23,12 +24,17 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """Recipients for the first of several ways that gives a session; `most` of them in a transaction."""
+    """Recipients for the first of several ways that gives a session; `most` of them in a transaction.
+
+    `mode` is the boldest way for transactions to follow one another. By default contents wait for
+    their 354: nobody drains a queue here, so what is in doubt when a session is lost counts more than speed.
+    """
 
     ways: tuple[Way, ...]
     recipients: tuple[str, ...]
     timeouts: Timeouts = Timeouts()
     most: int = 100
+    mode: Mode = Mode.PIPELINED
 
 
 class Told(msgspec.Struct, frozen=True):
