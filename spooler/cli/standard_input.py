@@ -38,14 +38,18 @@ def message_file(path: Path) -> Iterator[bytes]:
 
 
 def _blocks(file: BinaryIO, what: str, mend: str) -> Iterator[bytes]:
+    typed = file.isatty()
     while True:
         try:
-            block = file.read(BLOCK)
+            block: bytes | None = file.read(BLOCK)
         except OSError as error:
             raise _unreadable(what, error, mend) from None
-        if not block:
+        if block is None:  # it does not wait, and a message may not be cut short
+            raise NoInputError(f"{what} cannot be read: it has nothing to read yet", hint=mend)
+        if block:
+            yield block
+        if not block or (typed and len(block) < BLOCK):  # one Ctrl-D is enough
             return
-        yield block
 
 
 def _unreadable(what: str, error: Exception, mend: str) -> NoInputError:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from spooler.records import QueueFilter
+from spooler.spool.store import Store
 from tests.cli.lmtp_command import ENVELOPE, MESSAGE, Lmtp, environment, install
 from tests.servers.own_sink import own_sink
-from tests.servers.process import free_port
+from tests.servers.process import SPOOLER, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -491,3 +496,95 @@ def test_the_shell_completes_options(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == "plain,--tls-level\n"
+
+
+def test_into_the_spool(lmtp: Lmtp, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The id is printed once it is safe; headers are supplied as ever, and large messages stream in."""
+    monkeypatch.setenv("SPOOLER_SPOOL", sqlite_url)
+    large = b"Subject: x\n\n" + b"line\n" * 100_000
+    done = lmtp("--spool", "-f", "user@example.com", "-t", "a@x,b@x", stdin=large)
+    assert done.err == ""
+    assert re.fullmatch(r"\w{13}\n", done.out)
+    answer = lmtp(f"--spool={sqlite_url}", "-l", "host.example", *TO, "c@x", "--json").json
+    assert answer["recipients"] == 1
+    with Store.open(sqlite_url) as store:
+        rows = store.queue(filter=QueueFilter(), limit=10, after=None)
+        assert sorted(row.address for row in rows) == ["a@x", "b@x", "c@x"]
+    with own_sink("--maildir", str(tmp_path / "kept")) as server:
+        drained = subprocess.run(
+            [*SPOOLER, "drain", "--target", server.tcp],
+            env=environment(SPOOLER_SPOOL=sqlite_url),
+            capture_output=True,
+            check=False,
+        )
+        assert drained.returncode == 0, drained.stderr
+    (kept,) = _kept(tmp_path / "kept", "c@x")
+    assert kept.startswith(b"Subject: Test Email\r\nFrom: user@example.com\r\nDate: ")
+    assert kept.endswith(b"@host.example>\r\n\r\n")
+    (kept,) = _kept(tmp_path / "kept", "a@x")
+    assert kept.endswith(b"line\r\n" * 100_000)
+
+
+def test_no_database_is_loaded() -> None:
+    """Not by an import, and not by a delivery."""
+    program = (
+        "import sys\n"
+        "from spooler.cli.lmtp import main\n"
+        f"code = main(['-d', sys.argv[1], *{ENVELOPE!r}])\n"
+        "loaded = {'sqlalchemy', 'psycopg', 'alembic', 'sqlite3', 'rich', 'structlog'} & set(sys.modules)\n"
+        "sys.exit(code or f'{loaded} loaded' if loaded else code)\n"
+    )
+    with own_sink() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program, server.tcp],
+            env=environment(),
+            input=MESSAGE,
+            capture_output=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_colours_are_for_terminals_alone(sink: OwnSink, tmp_path: Path) -> None:
+    """And not where NO_COLOR forbids them."""
+    program = install(tmp_path / "bin")
+    for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        master, slave = pty.openpty()
+        done = subprocess.run(
+            [program, "-d", sink.tcp, "-f", "u@x", "-t", "a@x"],
+            env=environment(**env),
+            input=MESSAGE,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(slave)
+        shown = os.read(master, 1000)
+        os.close(master)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert (b"\x1b[32mdelivered" in shown) is coloured
+        assert b"a@x  " in shown
+
+
+def test_a_terminal_is_told_that_the_message_is_read_from_it(sink: OwnSink, tmp_path: Path) -> None:
+    """Whoever forgot to redirect it sees why nothing happens."""
+    program = install(tmp_path / "bin")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [program, "-d", sink.tcp, *ENVELOPE],
+        env=environment(),
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(slave)
+    assert process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr.readline() == "lmtp: type the message, then Ctrl-D\n"
+    os.write(master, b"Subject: typed\n\x04")
+    assert "delivered" in process.stdout.read()
+    assert process.wait(20) == 0
+    for end in (process.stdout, process.stderr):
+        end.close()
+    os.close(master)
