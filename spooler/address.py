@@ -15,14 +15,15 @@ from spooler.errors import DataError
 MAX_LOCAL = 64  # octets
 MAX_PATH = 254  # octets without the angle brackets
 _LITERAL = re.compile(r"\[[\x21-\x5a\x5e-\x7e]+\]")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
-_UNSHOWN = re.compile(rf"{_UNSAFE.pattern}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = r"\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff"
+_TURNING = r"\u200e\u200f\u202a-\u202e\u2066-\u2069"
 
 
 class _Patterns(NamedTuple):
     loose_local: re.Pattern[str]
     quoted: re.Pattern[str]
     domain: re.Pattern[str]
+    unsafe: re.Pattern[str]
 
 
 @cache
@@ -34,7 +35,13 @@ def _patterns(*, ascii: bool) -> _Patterns:  # noqa: A002  # as `str.isascii`
         loose_local=re.compile(rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.{more}-]+"),
         quoted=re.compile(rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{more}]|\\[\x20-\x7e])*"'),
         domain=re.compile(rf"{label}(?:\.{label})*\.?"),
+        unsafe=re.compile(r"[\x00-\x1f\x7f]" if ascii else f"[{_UNSAFE}]"),
     )
+
+
+@cache
+def _unshown() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSAFE}{_TURNING}]")
 
 
 def split(address: str) -> tuple[str, str]:
@@ -47,7 +54,9 @@ def show(text: str, limit: int = 80) -> str:
     """Make a stranger's text safe to print in one line: control characters are escaped, and
     what changes the direction of writing.
     """
-    safe = _UNSHOWN.sub(lambda m: m.group().encode("unicode_escape").decode("ascii"), text)
+    safe = text
+    if not (text.isascii() and text.isprintable()):
+        safe = _unshown().sub(lambda m: m.group().encode("unicode_escape").decode("ascii"), text)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
@@ -85,7 +94,7 @@ def _fault(address: str) -> str:
     if not address:
         return "is empty"
     patterns = _patterns(ascii=address.isascii())
-    if _UNSAFE.search(address):
+    if patterns.unsafe.search(address):
         return "contains a line break or another control character"
     local, domain = split(address)
     if not local:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from spooler.address import needs_smtputf8
 from spooler.claim import ClaimedRecipient
 from spooler.config import Route
+from spooler.delivery.judging import verdicts
 from spooler.envelope import BodyType
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.policy import backoff
-from spooler.policy.classify import Seen, Then, Verdict, judge, of_final
+from spooler.policy.classify import Then, Verdict
 from spooler.reply import Stage
 from spooler.result import Doubtful, Outcome, RecipientResult
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spooler.claim import Claim
-    from spooler.reply import Reply
-
-T = TypeVar("T")
 
 # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 _NEXT_TRANSACTION, _FRESH_CONNECTION = Then.NEXT_TRANSACTION, Then.FRESH_CONNECTION
@@ -119,44 +117,6 @@ def reckon(
     counted = len(reckoning.results) + len(reckoning.next_transaction) + len(reckoning.fresh_connection)
     assert counted == len(parcel.recipients), "one result per recipient per attempt"
     return reckoning
-
-
-def verdicts(
-    transaction: Transaction, recipients: Sequence[T], fault: str, stage: Stage
-) -> list[tuple[Verdict, list[T]]]:
-    """Judge the recipients that a transaction was made for, in its order, each of whatever kind.
-
-    `fault` says why it was lost and `stage` where, "" if it is finished. Neighbours with the same proven
-    final reply are judged together: it alone decides then.
-    """
-    judged: list[tuple[Verdict, list[T]]] = []
-    crowded = len(transaction.accepted) > 0
-    proven = not transaction.final_provisional
-    same: Reply | None = None
-    for recipient, rcpt, final in zip(recipients, transaction.rcpt, transaction.final, strict=True):
-        if final is not None and final is same:
-            judged[-1][1].append(recipient)
-            continue
-        if final is not None and proven:
-            same = final
-            judged.append((of_final(final), [recipient]))
-            continue
-        same = None
-        seen = Seen(
-            mail=transaction.mail,
-            rcpt=rcpt,
-            data=transaction.data,
-            final=final,
-            handed_over=transaction.uncertain,
-            envelope_provisional=transaction.envelope_provisional,
-            final_provisional=transaction.final_provisional,
-            crowded=crowded,
-            place=transaction.place,
-            fault=fault,
-            fault_stage=stage,
-        )
-        judged.append((judge(seen), [recipient]))
-    return judged
 
 
 def results_of(

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from spooler.address import needs_smtputf8
-from spooler.delivery.parcel import verdicts
+from spooler.delivery.judging import verdicts
 from spooler.dialogue import Direction, Overhear
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.lmtp.trust import Trust
