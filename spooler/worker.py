@@ -147,7 +147,7 @@ class WorkerRun:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.poller.run)
             nursery.start_soon(heartbeat.run)
-            nursery.start_soon(settler.run)
+            nursery.start_soon(settler.run, claimer.nudge)
             nursery.start_soon(journal.run)
             nursery.start_soon(chores.run)
             nursery.start_soon(self._tidy, pool, journal)

@@ -53,6 +53,9 @@ class Settler:
         self._news = trio.Event()
         self._empty = trio.Event()
         self._empty.set()
+        self.leasing = trio.Lock()
+        """Held by who claims or gives back, until the spool has answered: giving back is repeated where
+        the answer was lost, and would take away what was claimed again in between."""
 
     @property
     def backlog(self) -> int:
@@ -74,8 +77,8 @@ class Settler:
         """Wait until everything that was added is durable."""
         await self._empty.wait()
 
-    async def run(self) -> None:
-        """Settle until cancelled."""
+    async def run(self, eased: Callable[[], None]) -> None:
+        """Settle until cancelled; call `eased` after each batch, for who waits while the backlog is long."""
         while True:
             await self._news.wait()
             if len(self._results) < BATCH:
@@ -84,6 +87,7 @@ class Settler:
             self._ground.journal.push()
             while self._results or self._returned:
                 await self._settle_batch()
+                eased()
             self._empty.set()
 
     def _tell(self) -> None:
@@ -106,8 +110,9 @@ class Settler:
             ground.observe(Settled(results=len(batch), late=report.late, took=ground.clock() - began))
         if self._returned:
             due, keys = self._returned.popitem()
-            await insist(
-                ground,
-                "giving back recipients",
-                lambda: ground.spool.release(ground.worker, keys, due=due),
-            )
+            async with self.leasing:
+                await insist(
+                    ground,
+                    "giving back recipients",
+                    lambda: ground.spool.release(ground.worker, keys, due=due),
+                )

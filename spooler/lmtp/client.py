@@ -42,7 +42,7 @@ replies are all read is *complete*, not more. It is *proven*, and only then Fini
    nothing more to read (`silence_confirmed`), or the server closed, or said 421;
  - where the session ends on a destination with a marker: all its final replies are there and positive.
    None is the marker, so none answers a MAIL, and no other reply can come before that one's (behind
-   chunks RSET's comes first: none may look like that either).
+   chunks RSET's does: none may look like that, and where they are several that must be there too).
 Nothing follows an end-of-data until trust allows it, and then one envelope at most (but for chunks).
 No more transactions begin on a session than the destination is known to allow (`spooler.lmtp.limits`).
 A refused transaction gives no marker: its proof, and that of those before it, is carried forward,

@@ -365,6 +365,7 @@ class Listener(Preamble):
             suspect=self._suspect,
             marker=self._known_marker,
             rset=self.trust.rset,
+            owing=[slot.transaction for slot in self._fifo if slot.stage is _RSET and slot.transaction],
         )
         if costly and not self._suspect:
             self.trust.setback()

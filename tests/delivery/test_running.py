@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from spooler.claim import Want
-from spooler.config import Route
+from spooler.config import Route, Worker
 from spooler.delivery.heartbeat import DEAD, GRACE, Heartbeat, boot_id, whereabouts
 from spooler.delivery.ports import Ground
 from spooler.delivery.recovery import Recovery
@@ -19,10 +19,15 @@ from spooler.events import SpoolTrouble, WorkerState
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.reply import Stage
-from tests.delivery.house import EPOCH, House, clock, route_to, sink
+from tests.delivery.house import EPOCH, House, Inline, clock, route_to, sink
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trio.testing import MockClock
+
+    from spooler.records import SettleReport
+    from spooler.result import RecipientResult
 
 
 class Flaky:
@@ -125,6 +130,29 @@ async def test_a_spool_that_refuses_for_a_while_loses_and_doubles_nothing(
         if entry.outcome == "delivered"
     }
     assert "active" not in outcomes
+
+
+class Slow(Inline):
+    """A spool that takes a while to settle."""
+
+    async def settle(self, worker: int, results: Sequence[RecipientResult], *, now: int) -> SettleReport:
+        """See SpoolPort."""
+        await trio.sleep(0.05)
+        return self._store.settle(worker, results, now=now)
+
+
+async def test_claiming_goes_on_as_soon_as_the_settler_has_caught_up(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """Nobody waits for the next look at the spool (here: a second) because results had piled up."""
+    for i in range(200):
+        house.enqueue(f"r{i}@x")
+    house.spool = Slow(house.store)
+    began = trio.current_time()
+    async with sink() as (running, inbox):
+        await house.worker({"default": route_to(running)}, options=Worker(claim=2)).run()
+    assert len(inbox.copies) == 200
+    assert trio.current_time() - began < 5
 
 
 async def test_content_that_is_gone_is_never_sent_as_something_else(
