@@ -50,6 +50,8 @@ class Wire:
         self._outbound: deque[bytes] = deque()
         self._handed: deque[tuple[int, float]] = deque()
         self._taken = 0
+        self._lost = False
+        """Whether what the client sent is lost from some octet on."""
         self._for_server = trio.Event()
         self._for_client = trio.Event()
 
@@ -113,7 +115,8 @@ class Wire:
         taken = min(len(data), self._capacity - len(self._inbound))
         if taken and self.chance.may(0.1):
             taken = self.chance.rng.randint(0, taken)
-        self._inbound += data[:taken]
+        if not self._lost:  # of a stream that is lost in part, no later part arrives
+            self._inbound += data[:taken]
         self._taken += taken
         self._handed.append((self._taken, age))
         self._for_server.set()
@@ -145,6 +148,7 @@ class Wire:
             self.client_gone = True
             if self.chance.may(0.2):
                 self._inbound.clear()
+                self._lost = True
             self._for_server.set()
             self._for_client.set()
 
