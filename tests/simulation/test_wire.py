@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import trio
 
 from tests.simulation.chance import Chance
@@ -37,10 +39,8 @@ async def _heard(seed: int) -> bytes:
     holder = _Mortal()
     transport = holder.transport = SimTransport(wire, holder)
     taken = transport.send(_SAID[:7])
-    try:
+    with contextlib.suppress(BrokenPipeError):
         transport.send(_SAID[taken:])
-    except BrokenPipeError:
-        pass
     heard = b""
     try:
         while await wire.arrived(trio.current_time() + 1):
