@@ -32,7 +32,7 @@ from tests.servers.process import folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-CLAIM = 500  # recipients, as a worker claims by default
+CLAIM = 500  # recipients
 WARMING = 2  # claims of each spool that do not count
 ROUNDS = 16  # claims of each spool that count; with the warming ones they leave something of 10,000
 SIZES = (10_000, 100_000, 1_000_000)

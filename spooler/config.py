@@ -107,7 +107,7 @@ class Route(Section, frozen=True):
 class Worker(Section, frozen=True):
     """How a worker treats the spool."""
 
-    claim: Count = 500
+    claim: Count = 1000
     """Recipients claimed at once, at most, per route."""
     buffer: Annotated[int, msgspec.Meta(ge=1 << 20)] = 8 << 20
     """Bytes of contents held in memory, read ahead of delivery."""

@@ -10,9 +10,10 @@ The rules, in the order in which they are asked (RFC 2033 section 4.2, RFC 5321 
 4. Nothing said and nothing handed over: safe to repeat, once at once and on a fresh connection.
 
 A reply that only a desynchronised or unready server gives never fails a recipient: 503 (bad sequence)
-and 530 (authentication required) are temporary wherever they stand, and in a final slot, where 503 can
-not be in place, they leave the outcome uncertain. So does 421 there: it may come at any time (RFC 5321
-section 3.8), also where the reply that was due is missing and the server grew tired of the silence.
+and 530 (authentication required) are temporary wherever they stand. They do not show that MAIL or RCPT was
+refused either (rule 2), and in a final slot, where 503 can not be in place, they leave the outcome uncertain.
+So does 421 there: it may come at any time (RFC 5321 section 3.8), also where the reply that was due is
+missing and the server grew tired of the silence.
 """
 
 from __future__ import annotations
@@ -129,7 +130,10 @@ def expired(why: str) -> Verdict:
 
 
 def _refused(seen: Seen) -> bool:
-    return any(reply is not None and not reply.positive for reply in (seen.mail, seen.rcpt))
+    return any(
+        reply is not None and (reply.temporary or reply.permanent) and reply.code not in _OUT_OF_PLACE
+        for reply in (seen.mail, seen.rcpt)
+    )
 
 
 def of_final(reply: Reply) -> Verdict:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from spooler.config import Worker
 from spooler.events import TransactionEnded, WindowMoved
 from spooler.net.session import Session
 from spooler.policy.window import FULL
@@ -184,7 +185,7 @@ async def test_a_drain_of_a_list_ends_with_nothing_left(house: House, autojump_c
             return await super().deliver(letter, sender, recipients)
 
     async with sink(Halting()) as (running, inbox):
-        worker = house.worker({"default": route_to(running)}, until_empty=False)
+        worker = house.worker({"default": route_to(running)}, until_empty=False, options=Worker(claim=500))
         await worker.run()
     assert worker.lanes["default"].postponed_to > EPOCH
     assert inbox.copies == dict.fromkeys(people, 40)

@@ -45,7 +45,8 @@ def expected(row: dict[str, str], flags: dict[str, bool]) -> tuple[Outcome, Stag
         # these can not stand there, and closing may come for a reply that was due and is missing
         doubtful = final in {"sequence", "log in", "go", "closing"}
         return Outcome.DEFERRED, Stage.FINAL, doubtful, Then.SETTLE
-    refused = mail not in {"none", "ok"} or rcpt not in {"none", "ok"}
+    # what can not stand there, and a server that is out of step, does not tell that anything was refused
+    refused = {mail, rcpt} - {"none", "ok", "go", "sequence", "log in"}
     if flags["handed_over"] and (flags["envelope_provisional"] or not refused):
         return Outcome.DEFERRED, Stage.FINAL, True, Then.SETTLE
     if not flags["envelope_provisional"]:

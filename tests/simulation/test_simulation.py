@@ -17,6 +17,7 @@ SEEDS = 300
 KEPT_SEEDS: dict[int, str] = {
     7: "a lane with parcels and nobody to serve it: its session left for one that got no connection",
     2837: "421 for idling, in the place of final replies that never came: a copy without a doubt",
+    19207: "503 for MAIL taken for a refusal, though the message was sent behind it and then stored",
 }
 """Seeds that show a fault of the product where what mended it is taken out, and which.
 

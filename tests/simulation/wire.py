@@ -46,12 +46,12 @@ class Wire:
         self.client_gone = False
         self.server_gone = ""
         self._inbound = bytearray()
+        self._lost = False
+        """Whether what the client sent does not arrive any more, nor what it had sent and was not read."""
         self._capacity = chance.pick((1000, 4096, 65536, 1 << 20))
         self._outbound: deque[bytes] = deque()
         self._handed: deque[tuple[int, float]] = deque()
         self._taken = 0
-        self._lost = False
-        """Whether what the client sent is lost from some octet on."""
         self._for_server = trio.Event()
         self._for_client = trio.Event()
 
@@ -115,7 +115,7 @@ class Wire:
         taken = min(len(data), self._capacity - len(self._inbound))
         if taken and self.chance.may(0.1):
             taken = self.chance.rng.randint(0, taken)
-        if not self._lost:  # of a stream that is lost in part, no later part arrives
+        if not self._lost:  # a stream has no holes: what is sent last is lost with what went before it
             self._inbound += data[:taken]
         self._taken += taken
         self._handed.append((self._taken, age))
@@ -147,8 +147,8 @@ class Wire:
         if not self.client_gone:
             self.client_gone = True
             if self.chance.may(0.2):
-                self._inbound.clear()
                 self._lost = True
+                self._inbound.clear()
             self._for_server.set()
             self._for_client.set()
 
