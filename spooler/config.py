@@ -16,10 +16,12 @@ import msgspec
 
 from spooler.address import show
 from spooler.config_errors import explain
+from spooler.credentials import MECHANISMS, Account
 from spooler.destination import Destination, is_local, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, NoInputError, SpoolerError, UsageError
 from spooler.result import HOLD_UNCERTAIN, Doubtful
+from spooler.tls import Tls, TlsLevel, check_tls, parse_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,8 +79,26 @@ class Route(Section, frozen=True):
     destinations: list[str]
     balance: Literal["failover", "round-robin"] = "failover"
     """Several destinations: always the first that works, or each in turn."""
-    tls: Literal["none"] | None = None
+    tls: TlsLevel | None = None
     """Must be stated unless every destination is a UNIX socket or a loopback address."""
+    tls_implicit: bool = False
+    """TLS from the first octet on, instead of STARTTLS."""
+    tls_ca: str = ""
+    """PEM file of the authorities that are trusted; default: those of the system."""
+    tls_cert: str = ""
+    """PEM file of the client's certificate, its chain, and its key if `tls_key` names no other file."""
+    tls_key: str = ""
+    tls_fingerprints: tuple[str, ...] = ()
+    """SHA-256 of certificates or of their public keys."""
+    tls_names: tuple[str, ...] = ()
+    """What certificates may be for; default: the destination's host."""
+    auth_user: str = ""
+    auth_secret_file: str = ""
+    """One line; a name without a slash is looked for among systemd's credentials."""
+    auth_mechanisms: tuple[Literal["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"], ...] = ()
+    """Those that may be used; default: all."""
+    auth_plain: bool = False
+    """AUTH also over a line that is neither encrypted nor local."""
     sessions: Count = 20
     """Most connections at a time of one command, all of its processes together."""
     adapt: bool = True
@@ -99,6 +119,29 @@ class Route(Section, frozen=True):
     def parsed(self) -> tuple[Destination, ...]:
         """Return the destinations, in order."""
         return tuple(parse_destination(text) for text in self.destinations)
+
+    def protection(self) -> Tls:
+        """Return how its connections are protected; raises UsageError."""
+        return Tls(
+            level=self.tls or TlsLevel.NONE,
+            implicit=self.tls_implicit,
+            ca=self.tls_ca,
+            cert=self.tls_cert,
+            key=self.tls_key,
+            fingerprints=tuple(parse_fingerprint(text) for text in self.tls_fingerprints),
+            names=self.tls_names,
+        )
+
+    def account(self) -> Account | None:
+        """Return whom to authenticate as, None where that is not wanted."""
+        if not self.auth_user:
+            return None
+        return Account(
+            user=self.auth_user,
+            secret_file=self.auth_secret_file,
+            mechanisms=self.auth_mechanisms or MECHANISMS,
+            plain=self.auth_plain,
+        )
 
     def doubtful(self, now: int) -> Doubtful:
         """Return what is done with a recipient that was found to be uncertain `now` (µs UTC)."""
@@ -190,9 +233,14 @@ def check_config(config: Config) -> None:
             if route.tls is None and not is_local(destination):
                 raise UsageError(
                     f"route '{name}' leads to {destination}, off this machine, and states no tls level",
-                    hint=f'TLS is not supported yet: write tls = "none" in [routes.{name}] '
-                    "if mail may travel in plain text there",
+                    hint=f'write tls = "secure" in [routes.{name}], or another level; '
+                    '"none" if mail may travel in plain text there',
                 )
+            try:
+                check_tls(route.protection(), destination)
+                _check_account(route, destination)
+            except UsageError as error:
+                raise UsageError(f"route '{name}': {error.what}", hint=error.hint) from None
         for field in msgspec.structs.fields(route.timeouts):
             if getattr(route.timeouts, field.name) <= 0:
                 raise UsageError(
@@ -208,6 +256,23 @@ def check_config(config: Config) -> None:
                 f"domain '{domain}' takes the unknown route '{name}'",
                 hint=f"known: {', '.join(sorted(config.routes)) or 'none'}",
             )
+
+
+def _check_account(route: Route, destination: Destination) -> None:
+    if bool(route.auth_user) != bool(route.auth_secret_file):
+        raise UsageError(
+            "auth-user and auth-secret-file belong together", hint="write both, or neither for no AUTH"
+        )
+    if any(ord(char) < 0x20 or char == "\x7f" for char in route.auth_user):
+        raise UsageError("auth-user has a control character in it", hint="write the user's name")
+    if not route.auth_user and (route.auth_mechanisms or route.auth_plain):
+        raise UsageError("there is no auth-user to authenticate", hint="write auth-user, or leave auth out")
+    encrypted = route.tls not in (None, TlsLevel.NONE)
+    if route.auth_user and not (encrypted or route.auth_plain or is_local(destination)):
+        raise UsageError(
+            f"AUTH at {destination} would be said in plain text, over a network",
+            hint="state a tls level, or auth-plain = true if others may see it",
+        )
 
 
 def parse_duration(text: str) -> Duration | None:

@@ -66,6 +66,18 @@ class RouteDown(msgspec.Struct, frozen=True):
     retry_in: float
 
 
+class SecurityTrouble(msgspec.Struct, frozen=True):
+    """A destination is not used because of TLS or AUTH; it is probed again in `retry_in` seconds.
+
+    `why` says what to mend, for people.
+    """
+
+    route: str
+    destination: str
+    why: str
+    retry_in: float
+
+
 class RouteUp(msgspec.Struct, frozen=True):
     """A route that was down takes mail again."""
 
@@ -127,6 +139,7 @@ Event = (
     | WindowMoved
     | RouteDown
     | RouteUp
+    | SecurityTrouble
     | Settled
     | SpoolTrouble
     | WorkerState

@@ -36,6 +36,7 @@ from spooler.ident import now_us
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.net.pool import Pool
+from spooler.net.security import security_for
 from spooler.net.transport import dial as dial_socket
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class WorkerRun:
 
     async def run(self) -> bool:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
+        self._check_security()
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         boot = boot_id()
         try:
@@ -170,6 +172,12 @@ class WorkerRun:
             WorkerState(worker=worker, state="stopped", detail="" if settled else "unsettled results")
         )
         return settled
+
+    def _check_security(self) -> None:
+        """Find at the start, and not with the first mail, that a certificate or a secret cannot be read."""
+        for route in self._config.routes.values():
+            for destination in route.parsed():
+                security_for(destination, route.protection(), route.account()).check()
 
     async def _deliver(self, worker: int, claimer: Claimer, crews: list[Crew]) -> None:
         """Claim and transact until the claimer is done or we are asked to stop."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spooler.spool.migrate import create_or_upgrade
+from tests.certificates import Files, write_files
 from tests.servers.fixtures import missing
 from tests.servers.postgres import Postgres, postgres
-from tests.servers.process import ServerError
+from tests.servers.process import ServerError, folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,13 @@ def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Journals of workers on Postgres go to a folder of the test's own: spools here are copies of one, with
     its UUID, so a worker would take up what the dead of another test left."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Iterator[Files]:
+    """Certificates of an authority of our own, as files."""
+    with folder() as path:
+        yield write_files(path)
 
 
 @pytest.fixture(scope="session")

@@ -80,4 +80,4 @@ def _findings(spool: str | None, file: Path | None, target: str | None) -> Itera
             "no spool is named", "give --spool sqlite:///spool.db, or write spool = … into the configuration"
         )
     if config is not None:
-        yield from ask_destinations(config)
+        yield from ask_destinations(config, now=now_us())

@@ -147,11 +147,11 @@ def aim(config: Config, target: str) -> Config:
     try:
         check_config(aimed)
     except UsageError as error:
-        if "tls" not in error.what:
+        if "no tls level" not in error.what:
             raise
         raise UsageError(
             f"target {show(target)} is off this machine, and no tls level is stated for it",
-            hint="TLS is not supported yet: if mail may travel in plain text there, write a configuration "
-            f'with [routes.{DEFAULT_ROUTE}] and tls = "none"',
+            hint=f'write a configuration with [routes.{DEFAULT_ROUTE}] and tls = "secure", or another level; '
+            '"none" if mail may travel in plain text there',
         ) from None
     return aimed

@@ -37,6 +37,13 @@ from spooler.sink.state import Counters, Sink, SinkOptions
     "--record", type=click.Path(path_type=Path), metavar="FILE", help="One JSON line a final reply."
 )
 @click.option("--json", "as_json", is_flag=True, help="Totals as JSON.")
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Certificate (PEM): offer STARTTLS."
+)
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key, if not in the same file."
+)
+@click.option("--tls-implicit", is_flag=True, help="TLS from the start, instead of STARTTLS.")
 @click.option("--refuse", multiple=True, metavar="PATTERN[=REPLY]", help=f"At RCPT; default '{REFUSE}'.")
 @click.option("--defer", multiple=True, metavar="PATTERN[=REPLY]", help=f"At RCPT; default '{DEFER}'.")
 @click.option("--refuse-final", multiple=True, metavar="PATTERN[=REPLY]", help="In the final reply.")
@@ -65,12 +72,17 @@ def command(*, as_json: bool, **asked: Any) -> None:  # noqa: ANN401 - the optio
     address. STAGE:N means every Nth transaction.
     """
     script = _script(asked)
+    if asked["tls_cert"] is None and (asked["tls_key"] is not None or asked["tls_implicit"]):
+        raise UsageError("TLS needs a certificate", hint="give --tls-cert FILE")
     options = SinkOptions(
         listen=tuple(parse_listen(text) for text in asked["listen"]) or (DEFAULT_LISTEN,),
         script=script,
         maildir=asked["maildir"],
         trace_headers=asked["trace_headers"],
         record=asked["record"],
+        tls_cert=asked["tls_cert"],
+        tls_key=asked["tls_key"],
+        tls_implicit=asked["tls_implicit"],
     )
     try:
         counters = trio.run(_run, options)

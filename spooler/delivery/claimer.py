@@ -167,7 +167,10 @@ class Claimer:
         ground = self._ground
         self._news = False
         now = ground.clock()
-        claims = await insist(ground, "claiming", lambda: ground.spool.claim(ground.worker, wants, now=now))
+        async with self._settler.leasing:
+            claims = await insist(
+                ground, "claiming", lambda: ground.spool.claim(ground.worker, wants, now=now)
+            )
         taken = dict.fromkeys((want.route for want in wants), 0)
         for claim in claims:
             taken[claim.route] += len(claim.recipients)
@@ -195,7 +198,8 @@ class Claimer:
             return  # its route is down: it is found again when that is probed
         await self._settler.flushed()
         now = self._ground.clock()
-        claims = await self._isolation.claim(suspect, limit=limit)
+        async with self._settler.leasing:
+            claims = await self._isolation.claim(suspect, limit=limit)
         self._unread.extend(claim for claim in claims if not self._expired(claim, now))
 
     def _room(self) -> int:

@@ -15,13 +15,15 @@ import trio
 from spooler.delivery.feed import Feed, parcel_of
 from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import results_of
-from spooler.events import Doubt, RouteDown, RouteUp, SessionEnded
+from spooler.events import Doubt, RouteDown, RouteUp, SecurityTrouble, SessionEnded
 from spooler.lmtp.trust import Mode
-from spooler.net.session import Session, SessionLostError, open_session
+from spooler.net.opening import open_session
+from spooler.net.session import Session, SessionLostError
 from spooler.net.transport import ConnectError
 from spooler.policy import classify
 from spooler.policy.plan import rotation
 from spooler.reply import Stage
+from spooler.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +59,13 @@ class Crew:
     def __init__(self, lane: Lane, gear: Gear) -> None:
         self._lane = lane
         self._gear = gear
-        mode = Mode.of(lane.route.mode)
-        self._targets = [gear.pool.target(destination, mode=mode) for destination in lane.route.parsed()]
+        route = lane.route
+        self._targets = [
+            gear.pool.target(
+                destination, mode=Mode.of(route.mode), tls=route.protection(), account=route.account()
+            )
+            for destination in route.parsed()
+        ]
         self._busy = 0
         self._leaving = 0
         self._open: set[Session] = set()
@@ -171,7 +178,7 @@ class Crew:
         order = [self._targets[i] for i in rotation(len(self._targets), turn)]
         # those that are down and not yet due for a probe come last, but they do come
         order.sort(key=lambda target: not target.health.may_try(now))
-        reasons = []
+        failures: list[tuple[Target, ConnectError]] = []
         for target in order:
             session = gear.pool.take(target)
             if session is None:
@@ -184,10 +191,11 @@ class Crew:
                         lhlo=gear.lhlo,
                         timeouts=route.timeouts,
                         dial=gear.pool.dial,
+                        security=target.security,
                     )
                 except ConnectError as error:
-                    target.health.failed(trio.current_time(), gear.ground.rng)
-                    reasons.append(f"{target.name}: {error}")
+                    self._failed(target, error)
+                    failures.append((target, error))
                     continue
             target.health.worked()
             return target, session
@@ -196,18 +204,35 @@ class Crew:
             if lane.window.refused(trio.current_time()):
                 lane.window_moved()
         else:
-            self._down("; ".join(reasons))
+            self._down(failures)
         return None
 
-    def _down(self, why: str) -> None:
+    def _failed(self, target: Target, error: ConnectError) -> None:
+        """Let a destination rest, and say so where it will not come back by itself."""
+        ground = self._gear.ground
+        pause = target.health.failed(trio.current_time(), ground.rng, stubborn=_is_stubborn(error))
+        if error.trouble.of_security:
+            ground.observe(
+                SecurityTrouble(
+                    route=self._lane.name, destination=target.name, why=str(error), retry_in=pause
+                )
+            )
+
+    def _down(self, failures: list[tuple[Target, ConnectError]]) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
         lane = self._lane
-        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng)
+        why = "; ".join(f"{target.name}: {error}" for target, error in failures)
+        stubborn = all(_is_stubborn(error) for _, error in failures)
+        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng, stubborn=stubborn)
         lane.window.lost()
         self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)
         if parcel is not None:
-            lane.resolve(
-                parcel, results_of(parcel.recipients, parcel, classify.unreachable(why), lane.around(None))
-            )
+            _, last = failures[-1]
+            verdict = classify.unreachable(why, last.trouble, last.stage)
+            lane.resolve(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))
         lane.give_back()
+
+
+def _is_stubborn(error: ConnectError) -> bool:
+    return error.trouble is Trouble.AUTHENTICATION

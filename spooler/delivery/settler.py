@@ -53,6 +53,9 @@ class Settler:
         self._news = trio.Event()
         self._empty = trio.Event()
         self._empty.set()
+        self.leasing = trio.Lock()
+        """Held by who claims or gives back, until the spool has answered: giving back is repeated where
+        the answer was lost, and would take away what was claimed again in between."""
 
     @property
     def backlog(self) -> int:
@@ -107,8 +110,9 @@ class Settler:
             ground.observe(Settled(results=len(batch), late=report.late, took=ground.clock() - began))
         if self._returned:
             due, keys = self._returned.popitem()
-            await insist(
-                ground,
-                "giving back recipients",
-                lambda: ground.spool.release(ground.worker, keys, due=due),
-            )
+            async with self.leasing:
+                await insist(
+                    ground,
+                    "giving back recipients",
+                    lambda: ground.spool.release(ground.worker, keys, due=due),
+                )

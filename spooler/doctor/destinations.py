@@ -6,13 +6,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from spooler.address import show
-from spooler.destination import Destination, UnixDestination
+from spooler.credentials import TELLING, Account
+from spooler.destination import Destination, UnixDestination, is_local
 from spooler.doctor.files import open_to_all
 from spooler.doctor.finding import About
-from spooler.doctor.probe import PATIENCE, Answer, Trouble, probe
+from spooler.doctor.probe import PATIENCE, Answer, probe
+from spooler.net.security import security_for
+from spooler.tls import PLAIN, Tls, TlsLevel
+from spooler.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 ABOUT = "destinations"
 AT_ONCE = 20  # destinations asked at the same time
+SOON = 14  # days before a certificate ends: whoever renews them a month or so ahead has missed it
 
 _MENDS: Mapping[Trouble, tuple[str, int]] = {
     Trouble.NO_HOST: ("check the name, and this host's resolver", os.EX_NOHOST),
@@ -36,39 +42,64 @@ _MENDS: Mapping[Trouble, tuple[str, int]] = {
     Trouble.BUSY: ("see the server's log: it may limit connections", os.EX_UNAVAILABLE),
     Trouble.NO_LMTP: ("name the port of the store's LMTP service, often 24", os.EX_PROTOCOL),
     Trouble.FOREIGN: ("name the port of the store's LMTP service, often 24", os.EX_PROTOCOL),
+    Trouble.NO_TLS: ("let the server do TLS, or state another level", os.EX_UNAVAILABLE),
+    Trouble.NO_HANDSHAKE: (
+        "see the server's log; write tls-implicit = true if its port wants TLS from the start",
+        os.EX_PROTOCOL,
+    ),
+    Trouble.CERTIFICATE: ("no mail goes there until it is mended", os.EX_UNAVAILABLE),
+    Trouble.NO_MECHANISM: ("see auth-mechanisms, and what the server offers under TLS", os.EX_UNAVAILABLE),
+    Trouble.AUTHENTICATION: ("see auth-user and auth-secret-file, and the server's users", os.EX_NOPERM),
+    Trouble.OURS: ("see the tls-… and auth-… keys of the route", os.EX_CONFIG),
 }
 
 
-async def check_destinations(config: Config, *, patience: float = PATIENCE) -> list[Finding]:
-    """Ask each destination of the configuration, and judge what it answers; in the order of the file."""
-    routes: dict[Destination, list[str]] = {}
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How a destination is reached: routes that agree in it share its connections."""
+
+    destination: Destination
+    tls: Tls = PLAIN
+    account: Account | None = None
+
+
+async def check_destinations(config: Config, *, now: float, patience: float = PATIENCE) -> list[Finding]:
+    """Ask each destination of the configuration, and judge what it answers; in the order of the file.
+
+    `now` in seconds UTC.
+    """
+    routes: dict[Way, list[str]] = {}
     for name, route in config.routes.items():
+        tls, account = route.protection(), route.account()
         for destination in dict.fromkeys(route.parsed()):
-            routes.setdefault(destination, []).append(name)
-    answers: dict[Destination, Answer] = {}
+            routes.setdefault(Way(destination=destination, tls=tls, account=account), []).append(name)
+    answers: dict[Way, Answer] = {}
     limit = trio.CapacityLimiter(AT_ONCE)
 
-    async def ask(destination: Destination) -> None:
+    async def ask(way: Way) -> None:
         async with limit:
-            answers[destination] = await probe(destination, lhlo=config.lhlo_name, patience=patience)
+            security = security_for(way.destination, way.tls, way.account)
+            answers[way] = await probe(
+                way.destination, lhlo=config.lhlo_name, security=security, patience=patience
+            )
 
     async with trio.open_nursery() as nursery:
-        for destination in routes:
-            nursery.start_soon(ask, destination)
+        for way in routes:
+            nursery.start_soon(ask, way)
     return [
         finding
-        for destination, names in routes.items()
-        for finding in judge(destination, answers[destination], modes={config.routes[n].mode for n in names})
+        for way, names in routes.items()
+        for finding in judge(way, answers[way], modes={config.routes[n].mode for n in names}, now=now)
     ]
 
 
-def judge(destination: Destination, answer: Answer, *, modes: set[str]) -> Iterator[Finding]:
-    """Judge an answer; `modes` are those of the routes that lead there."""
+def judge(way: Way, answer: Answer, *, modes: set[str], now: float) -> Iterator[Finding]:
+    """Judge an answer; `modes` are those of the routes that lead there, `now` in seconds UTC."""
+    destination = way.destination
     about = About(ABOUT, str(destination))
     if answer.trouble is not None or answer.capabilities is None:
         trouble = answer.trouble or Trouble.FOREIGN
         mend, code = _MENDS[trouble]
-        said = f": {show(answer.detail, 200)}" if answer.detail else ""
+        said = f": {show(answer.detail, 300)}" if answer.detail else ""
         yield about.problem(f"{trouble.value}{said}", mend, code)
     else:
         yield about.ok(
@@ -76,8 +107,66 @@ def judge(destination: Destination, answer: Answer, *, modes: set[str]) -> Itera
         )
         yield from _speed(answer.capabilities, modes, about)
         yield from _limits(answer.capabilities, about)
+        yield from _protection(way, answer, about, now)
+        yield from _account(way, answer, about)
     if isinstance(destination, UnixDestination):
         yield from _socket(Path(destination.path), about)
+
+
+def _protection(way: Way, answer: Answer, about: About, now: float) -> Iterator[Finding]:
+    level, has = way.tls.level, answer.protection
+    local = is_local(way.destination)
+    if has is None:
+        offered = answer.capabilities is not None and answer.capabilities.starttls
+        if level is TlsLevel.MAY:
+            yield about.warning(
+                "it does no TLS, and level 'may' lets mail travel in plain text then",
+                "let the server do TLS, and state level 'secure'",
+            )
+        elif offered and not local:
+            yield about.warning(
+                "it offers STARTTLS, and level 'none' lets mail travel in plain text",
+                "state level 'secure', or another",
+            )
+        return
+    days = (has.certificate.not_after - now) / 86400
+    said = f"{has.version}, {has.cipher}, at level '{level}'"
+    if days <= 0:
+        yield about.warning(
+            f"{said}; its certificate has expired, which this level does not look at",
+            "let the server's owner renew it",
+        )
+    elif days < SOON:
+        yield about.warning(
+            f"{said}; its certificate expires in {days:.0f} days", "let the server's owner renew it"
+        )
+    else:
+        yield about.ok(f"{said}; its certificate lasts for {days:.0f} days")
+    if not (local or _is_known(level)):
+        yield about.warning(
+            f"level '{level}' does not look at who the server is: whoever is between can read all",
+            "state level 'secure', 'verify' or 'fingerprint'",
+        )
+
+
+def _account(way: Way, answer: Answer, about: About) -> Iterator[Finding]:
+    account = way.account
+    if account is None:
+        return
+    said = f"it takes '{show(account.user)}' by {answer.mechanism}"
+    known = is_local(way.destination) or (answer.protection is not None and _is_known(way.tls.level))
+    if answer.mechanism in TELLING and not known:
+        yield about.warning(
+            f"{said}, which tells the secret to whoever answers there",
+            "state level 'secure', or let the server offer SCRAM-SHA-256",
+        )
+    else:
+        yield about.ok(said)
+
+
+def _is_known(level: TlsLevel) -> bool:
+    """Whether the server has shown who it is."""
+    return level.trusts_authorities or level is TlsLevel.FINGERPRINT
 
 
 def _speed(offers: Capabilities, modes: set[str], about: About) -> Iterator[Finding]:
@@ -128,6 +217,7 @@ def _names(offers: Capabilities) -> str:
         (offers.size is not None, f"SIZE {offers.size}" if offers.size else "SIZE"),
         (offers.dsn, "DSN"),
         (offers.starttls, "STARTTLS"),
+        (bool(offers.auth), f"AUTH {' '.join(offers.auth)}"),
     )
     return ", ".join(word for offered, word in words if offered)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,9 +70,9 @@ def check_spool(url: str, *, journals: Path, processes: int, now: int) -> Iterat
     yield from check_journals(journals, spool=uuid, mounts=mounts)
 
 
-def ask_destinations(config: Config) -> list[Finding]:
-    """Ask all destinations at the same time, and judge what they answer."""
-    return trio.run(check_destinations, config)
+def ask_destinations(config: Config, *, now: int) -> list[Finding]:
+    """Ask all destinations at the same time, and judge what they answer; `now` in µs UTC."""
+    return trio.run(partial(check_destinations, config, now=now / 1_000_000))
 
 
 def _secrets(config: Config, file: Path, about: About) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ three questions have one answer each: what a reply is for (the head), what is wa
 the head), whether the session may be kept (`idle`: an empty FIFO, nothing open). A slot knows the
 offset behind its command in the outgoing stream; a reply to what was not even taken out is a fault.
 What may stand in a slot is a table in `spooler.lmtp.slots`, what follows from it one in
-`spooler.lmtp.listener`.
+`spooler.lmtp.listener`; what comes before mail (STARTTLS, AUTH) is in `spooler.lmtp.preamble`.
 
     GREETING --220--> HELLO --LHLO, 250--> READY --QUIT--> CLOSING
         \________________\___________________\________________\__ 421, fault, eof, 221 --> CLOSED
@@ -42,7 +42,7 @@ replies are all read is *complete*, not more. It is *proven*, and only then Fini
    nothing more to read (`silence_confirmed`), or the server closed, or said 421;
  - where the session ends on a destination with a marker: all its final replies are there and positive.
    None is the marker, so none answers a MAIL, and no other reply can come before that one's (behind
-   chunks RSET's comes first: none may look like that either).
+   chunks RSET's does: none may look like that, and where they are several that must be there too).
 Nothing follows an end-of-data until trust allows it, and then one envelope at most (but for chunks).
 No more transactions begin on a session than the destination is known to allow (`spooler.lmtp.limits`).
 A refused transaction gives no marker: its proof, and that of those before it, is carried forward,
@@ -52,7 +52,7 @@ Offsets count octets from the first one queued. *Taken* is what `data_to_send` g
 the caller reported. Each question goes by the more careful one: a reply is final only if its
 end-of-data was taken; silence proves only what was sent whole.
 
-Limits: no STARTTLS or AUTH yet. Deadlines, and what a reply means, are the caller's.
+Limits: deadlines, and what a reply means, are the caller's.
 """
 
 from __future__ import annotations
@@ -74,15 +74,8 @@ MAX_CARRIED = 8  # transactions that may wait for the same proof
 DEPTH = 16  # chunked transactions in flight: on a line of 20 ms more gains little, and each may be doubled
 WINDOW = 1024 * 1024  # octets in flight beyond which no chunked transaction begins
 # members of enums by a name of their own: to look one up in its class takes five times as long (Python 3.11)
-_BODY, _DATA, _FINAL, _LHLO, _MAIL, _RCPT = (
-    Stage.BODY,
-    Stage.DATA,
-    Stage.FINAL,
-    Stage.LHLO,
-    Stage.MAIL,
-    Stage.RCPT,
-)
-_CLOSED, _CLOSING, _HELLO, _READY = State.CLOSED, State.CLOSING, State.HELLO, State.READY
+_BODY, _DATA, _FINAL, _MAIL, _RCPT = Stage.BODY, Stage.DATA, Stage.FINAL, Stage.MAIL, Stage.RCPT
+_CLOSED, _CLOSING, _READY = State.CLOSED, State.CLOSING, State.READY
 _CHUNKED, _LOCKSTEP, _PIPELINED = Mode.CHUNKED, Mode.LOCKSTEP, Mode.PIPELINED
 
 
@@ -169,13 +162,6 @@ class Client(Listener):
         return min(self.trust.mode, _PIPELINED)
 
     # --- to speak
-
-    def lhlo(self, name: str) -> None:
-        """Greet the server, after Greeting."""
-        if self.state is not _HELLO or self._fifo:
-            raise LocalProtocolError(f"LHLO is not due: {self!r}")
-        self._outgoing.queue(commands.lhlo(name))
-        self._expect(_LHLO, None)
 
     def begin(self, transaction: Transaction) -> None:
         """Queue an envelope; raises LocalProtocolError, with nothing queued, if it must not be sent."""

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
 QUIT = b"QUIT\r\n"
+STARTTLS = b"STARTTLS\r\n"
 
 MAX_ADDRESS = 512  # characters; RFC 5321 section 4.5.3.1.3 allows half of it
+MAX_AUTH = 12288  # octets of a line of AUTH with its end, RFC 4954 section 4
 MAX_PARAMETER = 1024  # characters as encoded; RFC 3461 section 4.2 allows half of it
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f>\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # What an address that needs no second look is free of. LF is not: it parts the addresses that are searched.
 _UNUSUAL = re.compile(r'[\x00-\x09\x0b-\x20"<>\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_AUTH = re.compile(rb"(?:AUTH [A-Z0-9_-]{1,20}(?: (?:=|[A-Za-z0-9+/]+={0,2}))?|[A-Za-z0-9+/]*={0,2})")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]+")
 _EMBEDDED = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")  # RFC 6533 section 3: not QCHAR
 _NOTIFY = {
@@ -49,6 +52,13 @@ def lhlo(name: str) -> bytes:
     if not HELLO_NAME.fullmatch(raw) or len(raw) > MAX_ADDRESS:
         raise LocalProtocolError(f"{name[:80]!a} is no name to greet a server with")
     return b"LHLO %b\r\n" % raw
+
+
+def auth(line: bytes) -> bytes:
+    """AUTH with its mechanism, and perhaps a response, or a response alone (RFC 4954 section 4)."""
+    if not _AUTH.fullmatch(line) or len(line) + 2 > MAX_AUTH:
+        raise LocalProtocolError("what was to be said in AUTH is neither the command nor base64")
+    return line + b"\r\n"
 
 
 def envelope(transaction: Transaction, capabilities: Capabilities) -> bytes:

@@ -1,7 +1,8 @@
-"""Our error and theirs: the only two exceptions that this package raises on purpose.
+"""Our error, theirs, and nobody's: the exceptions that this package raises on purpose.
 
 `LocalProtocolError`: this side was about to say something that it must not, so nothing was sent.
 `RemoteProtocolError`: the other side broke the protocol, so nothing it says can be trusted any more.
+`OpeningError`: both kept to the protocol, and they or we do not want to go on to mail.
 Whatever else comes out of this package is a bug.
 """
 
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spooler.reply import Reply
+    from spooler.reply import Reply, Stage
+    from spooler.trouble import Trouble
 
 
 class ProtocolError(Exception):
@@ -39,3 +41,12 @@ class RemoteProtocolError(ProtocolError):
     def __init__(self, why: str, *, replies: Sequence[Reply] = ()) -> None:
         super().__init__(why)
         self.replies = replies
+
+
+class OpeningError(ProtocolError):
+    """There is no way to mail here: close the connection."""
+
+    def __init__(self, why: str, *, trouble: Trouble, stage: Stage) -> None:
+        super().__init__(why)
+        self.trouble = trouble
+        self.stage = stage

@@ -21,8 +21,27 @@ class Ready(msgspec.Struct, frozen=True):
     capabilities: Capabilities
 
 
+class TlsDue(msgspec.Struct, frozen=True):
+    """220 to STARTTLS: agree on TLS now, then say LHLO. Not an octet of plain text came behind it."""
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """334: AUTH goes on with what the server said, in base64."""
+
+    reply: Reply
+
+
+class Authenticated(msgspec.Struct, frozen=True):
+    """235: AUTH was accepted."""
+
+    reply: Reply
+
+
 class Refused(msgspec.Struct, frozen=True):
-    """The greeting (CONNECT) or LHLO was a refusal: nothing but QUIT is left."""
+    """A refusal before mail. Of the greeting (CONNECT) or LHLO: nothing but QUIT is left.
+
+    STARTTLS or AUTH that was refused leaves the session as it was.
+    """
 
     stage: Stage
     reply: Reply
@@ -47,4 +66,4 @@ class ServerClosing(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-Event = Greeting | Ready | Refused | GoAhead | Finished | ServerClosing
+Event = Greeting | Ready | TlsDue | Challenge | Authenticated | Refused | GoAhead | Finished | ServerClosing

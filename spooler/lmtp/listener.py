@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from spooler.lmtp import commands
 from spooler.lmtp.body import ChunkedBody, DataBody
-from spooler.lmtp.capabilities import Capabilities
 from spooler.lmtp.errors import RemoteProtocolError
-from spooler.lmtp.events import Event, Finished, GoAhead, Greeting, Ready, Refused, ServerClosing
+from spooler.lmtp.events import Event, Finished, GoAhead, ServerClosing
 from spooler.lmtp.grammar import END_OF_DATA
 from spooler.lmtp.limits import Served
-from spooler.lmtp.outgoing import Outgoing
+from spooler.lmtp.preamble import Preamble
 from spooler.lmtp.proof import OpenTransactions
-from spooler.lmtp.replies import ReplyReader
 from spooler.lmtp.slots import CLOSING, DUE, Slot, State
 from spooler.lmtp.trust import Mode, Trust
 from spooler.reply import Stage
@@ -29,23 +27,19 @@ if TYPE_CHECKING:
     from spooler.reply import Reply
 
 # members of enums by a name of their own: to look one up in its class takes five times as long (Python 3.11)
-_GREETING, _HELLO, _READY = State.GREETING, State.HELLO, State.READY
-_CLOSING, _CLOSED = State.CLOSING, State.CLOSED
-_CONNECT, _RSET, _MAIL, _RCPT = Stage.CONNECT, Stage.RSET, Stage.MAIL, Stage.RCPT
+_READY, _CLOSING, _CLOSED = State.READY, State.CLOSING, State.CLOSED
+_RSET, _MAIL, _RCPT = Stage.RSET, Stage.MAIL, Stage.RCPT
 _DATA, _BODY, _FINAL, _QUIT = Stage.DATA, Stage.BODY, Stage.FINAL, Stage.QUIT
 _CHUNKED, _LOCKSTEP = Mode.CHUNKED, Mode.LOCKSTEP
 _BETWEEN = (_MAIL, _RSET)
 
 
-class Listener:
+class Listener(Preamble):
     """Takes what the server says; `Client` adds what to say to it."""
 
     def __init__(self, *, trust: Trust) -> None:
+        super().__init__()
         self.trust = trust
-        self.state = _GREETING
-        self.capabilities = Capabilities()
-        self._reader = ReplyReader()
-        self._fifo: deque[Slot] = deque((Slot(_CONNECT, None, 1, 0),))
         self._open = OpenTransactions()
         self._current: Transaction | None = None  # whose envelope or body is under way
         self._lines: deque[bytes] = deque()  # its commands that wait for replies, without PIPELINING
@@ -53,7 +47,6 @@ class Listener:
         self._marker: str | None = None  # what chunked transactions in flight rely on, whatever is learnt
         self._reset_held = False  # RSET follows when silence shows that the refusal was one
         self._last_mode = _LOCKSTEP
-        self._outgoing = Outgoing()
         self._served = Served(trust.limits)
         self._suspect = False  # a fault ended it: its last replies may be anybody's
         self.replies_read = 0
@@ -183,7 +176,7 @@ class Listener:
         if slot is None or slot.at > self._outgoing.taken:
             if self.closed:
                 return 1  # what follows a farewell does not matter
-            if reply.code != CLOSING:
+            if reply.code != CLOSING or self._tls_due:
                 raise RemoteProtocolError(f"the server sent '{reply}' where nothing was due")
             self._server_closes(None, reply, events)
             return 1
@@ -219,21 +212,6 @@ class Listener:
             transaction.data = reply
             return None
         return self._fifo[0]  # RSET: it was queued when this was found to be for nobody, or before
-
-    def _then_connect(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
-        if reply.positive:
-            self.state = _HELLO
-            events.append(Greeting(reply))
-        else:
-            events.append(Refused(slot.stage, reply))
-
-    def _then_lhlo(self, slot: Slot, reply: Reply, events: list[Event]) -> None:
-        if reply.positive:
-            self.state = _READY
-            self.capabilities = Capabilities.from_reply(reply)
-            events.append(Ready(self.capabilities))
-        else:
-            events.append(Refused(slot.stage, reply))
 
     def _then_rset(self, _slot: Slot, reply: Reply, _events: list[Event]) -> None:
         self.trust.learn_rset(reply)
@@ -387,6 +365,7 @@ class Listener:
             suspect=self._suspect,
             marker=self._known_marker,
             rset=self.trust.rset,
+            owing=[slot.transaction for slot in self._fifo if slot.stage is _RSET and slot.transaction],
         )
         if costly and not self._suspect:
             self.trust.setback()
@@ -398,9 +377,6 @@ class Listener:
         self._expect(_QUIT, None)
         self._served.close()
         self.state = _CLOSING
-
-    def _expect(self, stage: Stage, transaction: Transaction | None, due: int = 1) -> None:
-        self._fifo.append(Slot(stage, transaction, due, self._outgoing.queued))
 
     @property
     def _between(self) -> bool:
@@ -418,6 +394,8 @@ class Listener:
 _THEN: dict[Stage, Callable[[Listener, Slot, Reply, list[Event]], None]] = {
     Stage.CONNECT: Listener._then_connect,
     Stage.LHLO: Listener._then_lhlo,
+    Stage.STARTTLS: Listener._then_starttls,
+    Stage.AUTH: Listener._then_auth,
     Stage.RSET: Listener._then_rset,
     Stage.MAIL: Listener._then_mail,
     Stage.RCPT: Listener._then_rcpt,

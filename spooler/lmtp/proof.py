@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from spooler.lmtp.trust import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from spooler.lmtp.transaction import Transaction
     from spooler.reply import Reply
@@ -63,11 +63,20 @@ class OpenTransactions:
             for transaction in self.order
         )
 
-    def appraise(self, *, sent: int, suspect: bool, marker: str | None, rset: Reply | None) -> bool:
+    def appraise(
+        self,
+        *,
+        sent: int,
+        suspect: bool,
+        marker: str | None,
+        rset: Reply | None,
+        owing: Collection[Transaction],
+    ) -> bool:
         """Say what each is worth after the end of the session; return whether the overlap is to blame.
 
         `sent` counts the octets handed over, of the whole stream; `suspect` says that a fault of the
-        server's ended it; `marker` and `rset` are what is known of the destination. To blame is the
+        server's ended it; `marker` and `rset` are what is known of the destination; `owing` are those
+        whose chunks are followed by a RSET that was not answered. To blame is the
         overlap for each that is complete and in doubt, and for each that the server had not begun to
         answer when it may have had all of it. (DESIGN invariant 6.)
         """
@@ -87,9 +96,11 @@ class OpenTransactions:
                 and sent >= end
             ):
                 # Positive replies without the marker that are as many as due can be no other command's.
-                # Behind a chunk RSET comes before MAIL, so they must not look like its reply either.
+                # Behind a chunk RSET comes before MAIL, so they must not look like its reply either. Where
+                # that is missing, the last of several may be RSET's all the same, in other words.
                 foreign = rset if transaction.mode is Mode.CHUNKED else None
-                transaction.final_provisional = not all(
+                short = transaction in owing and len(transaction.accepted) > 1
+                transaction.final_provisional = short or not all(
                     final is None or (final.positive and final != foreign) for final in transaction.final
                 )
             else:

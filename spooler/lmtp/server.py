@@ -20,7 +20,10 @@ The octets of a chunk (BDAT, RFC 3030) are read whatever is answered. The role a
 after one that failed all that follow, until RSET. A last one for nobody is refused, and the transaction
 stays open, as Dovecot 2.3 does; with `silent_for_nobody` it ends without a reply (RFC 2033 section 4.3).
 
-Memory: one block, plus at most one line. Limits: no STARTTLS, no AUTH, no BINARYMIME.
+STARTTLS (RFC 3207) is served where it is announced: the role answers it, and forgets what the client sent
+ahead (CVE-2011-0411); the application agrees on TLS once that answer is sent, and says `secured()`.
+
+Memory: one block, plus at most one line. Limits: no AUTH, no BINARYMIME.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from spooler.lmtp.serving import (
     RcptTo,
     Reset,
     ServerLimits,
+    StartTls,
     State,
 )
 from spooler.lmtp.unstuff import Unstuffer
@@ -114,7 +118,7 @@ class Server:
 
     def next_event(self) -> Event | None:
         """Return the next event; None until more is received or an answer that is owed is given."""
-        while self.owed is None and self.state is not State.CLOSED:
+        while self.owed is None and self.state not in (State.CLOSED, State.SECURING):
             if self.state is State.CONTENT:
                 return self._content()
             if self.state is State.CHUNK:
@@ -159,6 +163,11 @@ class Server:
             raise LocalProtocolError(f"{code} cannot answer {stage.value}")
         self._out.append(self._render(code, enhanced, text))
         self._answered(code)
+
+    def secured(self) -> None:
+        """Take note that TLS stands: all that was said is forgotten, and it is not offered again."""
+        self.capabilities = tuple(name for name in self.capabilities if name != "STARTTLS")
+        self.state, self._buffer, self._at = State.START, b"", 0
 
     def data_to_send(self) -> bytes:
         """Return the answers since the last call."""
@@ -329,6 +338,14 @@ class Server:
         self._close()
         return Quit()
 
+    def _read_starttls(self, argument: bytes) -> Event:
+        if "STARTTLS" not in self.capabilities:
+            raise Refused(502, "5.5.1", "command not recognised")
+        _none(argument)
+        self._say(220, "2.0.0", "begin TLS now")
+        self.state, self._buffer, self._at = State.SECURING, b"", 0
+        return StartTls()
+
     def _read_noop(self, _argument: bytes) -> None:
         self._say(250, "2.0.0", "ok")
 
@@ -403,6 +420,7 @@ _READERS: dict[bytes, Callable[[Server, bytes], Event | None]] = {
     b"BDAT": Server._read_bdat,
     b"RSET": Server._read_rset,
     b"QUIT": Server._read_quit,
+    b"STARTTLS": Server._read_starttls,
     b"NOOP": Server._read_noop,
     b"VRFY": Server._read_vrfy,
     b"HELP": Server._read_help,

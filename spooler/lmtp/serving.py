@@ -73,11 +73,17 @@ class Reset(msgspec.Struct, frozen=True, gc=False):
     """RSET: the open transaction, if any, is gone. Answered already."""
 
 
+class StartTls(msgspec.Struct, frozen=True, gc=False):
+    """STARTTLS. Answered already: send that, agree on TLS, and call `secured`."""
+
+
 class Quit(msgspec.Struct, frozen=True, gc=False):
     """QUIT. Answered already; the connection is to be closed."""
 
 
-Event = Lhlo | MailFrom | RcptTo | DataStarted | ChunkStarted | Content | EndOfContent | Reset | Quit
+Event = (
+    Lhlo | MailFrom | RcptTo | DataStarted | ChunkStarted | Content | EndOfContent | Reset | StartTls | Quit
+)
 
 
 class State(Enum):
@@ -96,14 +102,20 @@ class State(Enum):
     CONTENT = auto()
     CHUNK = auto()
     """In the octets of a chunk."""
+    SECURING = auto()
+    """STARTTLS was answered: nothing is read before TLS stands."""
     CLOSED = auto()
 
 
 OUT_OF_ORDER: dict[State, dict[bytes, str]] = {
-    State.START: dict.fromkeys((b"MAIL", b"RCPT", b"DATA"), "say hello first"),
+    State.START: dict.fromkeys((b"MAIL", b"RCPT", b"DATA", b"STARTTLS"), "say hello first"),
     State.READY: dict.fromkeys((b"RCPT", b"DATA"), "MAIL comes first"),
-    State.MAIL: {b"MAIL": "a transaction is open already", b"DATA": "no valid recipients"},
-    State.RCPT: {b"MAIL": "a transaction is open already"},
+    State.MAIL: {
+        b"MAIL": "a transaction is open already",
+        b"DATA": "no valid recipients",
+        b"STARTTLS": "a transaction is open",
+    },
+    State.RCPT: {b"MAIL": "a transaction is open already", b"STARTTLS": "a transaction is open"},
 }
 
 ACCEPT: dict[Stage, tuple[int, str, str]] = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CLOSING = 421  # RFC 5321 section 3.8: may come at any time
 GO_AHEAD = 354
+CHALLENGE = 334  # RFC 4954 section 4: AUTH goes on
 BAD_SEQUENCE = 503  # RFC 5321 section 3.3: RCPT without MAIL
 
 _DONE = frozenset(range(200, 260)) - {220, 221}  # neither a greeting nor a farewell is anybody's success
@@ -24,6 +25,8 @@ _REFUSED = frozenset(range(400, 560))
 DUE: dict[Stage, frozenset[int]] = {
     Stage.CONNECT: _REFUSED | {220},
     Stage.LHLO: _REFUSED | _DONE,
+    Stage.STARTTLS: _REFUSED | {220},
+    Stage.AUTH: _REFUSED | {235, CHALLENGE},
     Stage.RSET: _DONE,  # RFC 5321 section 4.1.1.5: it is never refused
     Stage.MAIL: _REFUSED | _DONE,
     Stage.RCPT: _REFUSED | _DONE,

@@ -7,24 +7,34 @@ stays outside. A session that has unread or unproven replies is never put back (
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from spooler.credentials import Account
+from spooler.destination import Destination
 from spooler.lmtp.trust import Mode, Trust
 from spooler.net.poller import Poller
+from spooler.net.security import Security, security_for
 from spooler.net.transport import dial as dial_socket
 from spooler.policy.health import Health
+from spooler.tls import PLAIN, Tls
 
 if TYPE_CHECKING:
-    from spooler.destination import Destination
     from spooler.net.session import Session
     from spooler.net.transport import Dial, Transport
 
 
-class Target:
-    """What is known of one destination, shared by all routes that lead there."""
+_Way: TypeAlias = tuple[Destination, Tls, Account | None]
 
-    def __init__(self, destination: Destination) -> None:
+
+class Target:
+    """What is known of one destination, shared by all routes that lead there in the same way.
+
+    Those with other TLS or another account have a target of their own: no session is used for both.
+    """
+
+    def __init__(self, destination: Destination, security: Security) -> None:
         self.destination = destination
+        self.security = security
         self.name = str(destination)
         self.trust = Trust()
         self.health = Health()
@@ -46,14 +56,24 @@ class Pool:
         self.poller = Poller()
         """Waits for all sessions; its task must run while any is used."""
         self._dial = dial
-        self._targets: dict[Destination, Target] = {}
+        self._targets: dict[_Way, Target] = {}
 
     def __repr__(self) -> str:
         return f"<Pool {list(self._targets.values())}>"
 
-    def target(self, destination: Destination, *, mode: Mode = Mode.CHUNKED) -> Target:
+    def target(
+        self,
+        destination: Destination,
+        *,
+        mode: Mode = Mode.CHUNKED,
+        tls: Tls = PLAIN,
+        account: Account | None = None,
+    ) -> Target:
         """Return the one target of a destination; of several modes asked for the most careful one holds."""
-        target = self._targets.setdefault(destination, Target(destination))
+        target = self._targets.get((destination, tls, account))
+        if target is None:
+            target = Target(destination, security_for(destination, tls, account))
+            self._targets[destination, tls, account] = target
         target.trust.limit(mode)
         return target
 

@@ -9,6 +9,7 @@ from when it is the next one due (RFC 5321 section 4.5.3.2), so a peer that drip
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from contextlib import aclosing
 from enum import Enum
@@ -16,35 +17,41 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from spooler.destination import is_local
+from spooler.errors import SpoolerError
 from spooler.lmtp.capabilities import Capabilities
-from spooler.lmtp.client import Client
-from spooler.lmtp.errors import RemoteProtocolError
-from spooler.lmtp.events import Event, Finished, Greeting, Ready, Refused, ServerClosing
+from spooler.lmtp.errors import OpeningError, RemoteProtocolError
+from spooler.lmtp.events import Event, Finished, ServerClosing
+from spooler.lmtp.opening import NO_LMTP, Opening, Step
+from spooler.net.overheard import Overheard
+from spooler.net.security import Security
+from spooler.net.tls import Protection, encrypt, protection
 from spooler.net.transport import ConnectError, Transport
 from spooler.reply import Stage
+from spooler.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
     from spooler.config import Timeouts
     from spooler.destination import Destination
+    from spooler.lmtp.client import Client
+    from spooler.lmtp.overhearing import Overhearing
     from spooler.lmtp.transaction import Transaction
-    from spooler.lmtp.trust import Trust
 
 
 _NO_LEAVE = "this worker may not send end-of-data now"
 _NO_JOURNAL = "the journal cannot be written, so end-of-data may not be sent"
-_NO_LMTP = " (this is no LMTP server: it speaks SMTP or something else; check the port)"
-_UNKNOWN_COMMAND = frozenset({500, 502})  # RFC 5321 section 4.2.4: what a server without LHLO says to it
 
 
 class SessionLostError(Exception):
     """The session ended with work undone; the message says why, for people."""
 
-    def __init__(self, why: str, stage: Stage) -> None:
+    def __init__(self, why: str, stage: Stage, *, trouble: Trouble = Trouble.SILENT) -> None:
         super().__init__(why)
         self.why = why
         self.stage = stage
+        self.trouble = trouble
 
 
 class _Need(Enum):
@@ -85,15 +92,27 @@ class Source(Protocol):
 
 
 class Session:
-    """One open connection past LHLO; make it with `open_session`."""
+    """One open connection on which mail can be sent; make it with `spooler.net.opening.open_session`."""
 
     def __init__(
-        self, *, transport: Transport, client: Client, destination: Destination, timeouts: Timeouts
+        self,
+        *,
+        transport: Transport,
+        client: Client,
+        destination: Destination,
+        timeouts: Timeouts,
+        overhearing: Overhearing | None = None,
     ) -> None:
         self.destination = destination
         self.idle_since = 0.0
         self.capabilities = Capabilities()
-        self._transport = transport
+        self.protection: Protection | None = None
+        """What TLS gives, None in plain text."""
+        self.mechanism = ""
+        """Of AUTH, "" where there was none."""
+        self._overhearing = overhearing
+        self._wire = transport  # what nobody listens to
+        self._transport = self._listened_to(transport)
         self._client = client
         self._timeouts = timeouts
         self._source: Source | None = None
@@ -137,27 +156,52 @@ class Session:
         except OSError:
             return False
 
-    async def greet(self, lhlo: str) -> None:
-        """Read the greeting and exchange LHLO; raises ConnectError."""
+    async def greet(self, lhlo: str, security: Security | None = None) -> None:
+        """Do all that comes before mail; raises ConnectError."""
+        security = security or Security(self.destination)
         try:
-            while True:
-                await self._flush()
-                if not self._events:
-                    await self._listen()
-                while self._events:
-                    match self._events.popleft():
-                        case Greeting():
-                            self._client.lhlo(lhlo)
-                        case Ready(capabilities=capabilities):
-                            self.capabilities = capabilities
-                            return
-                        case Refused(stage=stage, reply=reply):
-                            foreign = stage is Stage.LHLO and reply.code in _UNKNOWN_COMMAND
-                            raise ConnectError(f"refused at {stage}: {reply}{_NO_LMTP if foreign else ''}")
-                        case ServerClosing(reply=reply):
-                            raise ConnectError(f"the server closes at once: {reply}")
-        except SessionLostError as lost:
-            raise ConnectError(lost.why) from None
+            await self._open(lhlo, security)
+        except (OpeningError, SessionLostError) as error:
+            raise ConnectError(str(error), trouble=error.trouble, stage=error.stage) from None
+        except RemoteProtocolError as error:
+            raise ConnectError(str(error), trouble=Trouble.FOREIGN, stage=Stage.AUTH) from None
+        except SpoolerError as error:
+            raise ConnectError(str(error), trouble=Trouble.OURS) from None
+
+    async def _open(self, lhlo: str, security: Security) -> None:
+        tls = security.tls
+        opening = Opening(
+            self._client,
+            lhlo=lhlo,
+            level=tls.level,
+            secured=tls.implicit,
+            credentials=security.credentials(),
+            local=is_local(self.destination),
+            nonce=secrets.token_urlsafe(),
+        )
+        if tls.implicit:
+            await self._encrypt(security)
+        step = Step.HEAR
+        while step is not Step.DONE:
+            await self._flush()
+            if not self._events:
+                await self._listen()
+            elif (step := opening.take(self._events.popleft())) is Step.ENCRYPT:
+                await self._encrypt(security)
+                opening.encrypted()
+        self.capabilities = self._client.capabilities
+        self.mechanism = opening.mechanism
+
+    async def _encrypt(self, security: Security) -> None:
+        deadline = trio.current_time() + self._timeouts.connect
+        secured = self._wire = await encrypt(self._wire, security, deadline=deadline)
+        self._transport = self._listened_to(secured)
+        self.protection = protection(secured)
+        if self._overhearing is not None:
+            self._overhearing.note(f"{self.protection.version}, {self.protection.cipher}")
+
+    def _listened_to(self, transport: Transport) -> Transport:
+        return transport if self._overhearing is None else Overheard(transport, self._overhearing)
 
     async def run(self, source: Source) -> None:
         """Run transactions until the source has none; raises SessionLostError."""
@@ -288,6 +332,7 @@ class Session:
                     self._client.quit()
                     await self._flush()
                     await self._transport.wait(write=False, deadline=scope.deadline)
+                    self._last_words()
         except (OSError, SessionLostError):
             pass  # it is closed either way
         finally:
@@ -389,8 +434,9 @@ class Session:
                 self._events.extend(self._client.receive(data))
                 return
         except RemoteProtocolError as error:
-            mend = _NO_LMTP if stage is Stage.CONNECT else ""
-            raise SessionLostError(f"protocol error at {stage}: {error}{mend}", stage) from None
+            mend = NO_LMTP if stage is Stage.CONNECT else ""
+            why = f"protocol error at {stage}: {error}{mend}"
+            raise SessionLostError(why, stage, trouble=Trouble.FOREIGN) from None
         except OSError as error:
             raise SessionLostError(f"the connection broke at {stage}: {_reason(error)}", stage) from None
         if data is not None:
@@ -422,30 +468,6 @@ class Session:
 
     def _stage(self) -> Stage:
         return self._client.next_stage or Stage.BODY
-
-
-async def open_session(
-    *,
-    destination: Destination,
-    trust: Trust,
-    lhlo: str,
-    timeouts: Timeouts,
-    dial: Callable[[Destination], Awaitable[Transport]],
-) -> Session:
-    """Connect, read the greeting and say LHLO; raises ConnectError."""
-    with trio.move_on_after(timeouts.connect) as scope:
-        transport = await dial(destination)
-    if scope.cancelled_caught:
-        raise ConnectError(f"no connection within {timeouts.connect:g} s")
-    session = Session(
-        transport=transport, client=Client(trust=trust), destination=destination, timeouts=timeouts
-    )
-    try:
-        await session.greet(lhlo)
-    except BaseException:
-        session.close()
-        raise
-    return session
 
 
 def _limits(timeouts: Timeouts) -> dict[Stage, float]:

@@ -1,11 +1,12 @@
 """A byte stream to a server: non-blocking reads and writes, and waiting, kept apart.
 
 `send` and `receive` never wait and say exactly what the kernel took or had: that is what decides
-whether end-of-data was handed over. Only `wait` sleeps. Limits: no TLS yet.
+whether end-of-data was handed over. Only `wait` sleeps. TLS is a transport over this one (`spooler.net.tls`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,12 +17,27 @@ import trio
 from spooler.address import show
 from spooler.destination import Destination, InetDestination, UnixDestination
 from spooler.net.poller import Poller
+from spooler.reply import Stage
+from spooler.trouble import Trouble
 
 BLOCK = 65536  # bytes asked for in one read
+_TROUBLE = {
+    errno.ECONNREFUSED: Trouble.REFUSED,
+    errno.ENOENT: Trouble.REFUSED,
+    errno.EACCES: Trouble.NOT_PERMITTED,
+    errno.EPERM: Trouble.NOT_PERMITTED,
+}
 
 
 class ConnectError(Exception):
-    """The connection could not be made; the message says why, for people."""
+    """The connection could not be made, or not be used; the message says why, for people."""
+
+    def __init__(
+        self, why: str, *, trouble: Trouble = Trouble.UNREACHABLE, stage: Stage = Stage.CONNECT
+    ) -> None:
+        super().__init__(why)
+        self.trouble = trouble
+        self.stage = stage
 
 
 class Transport(Protocol):
@@ -106,17 +122,19 @@ async def dial(destination: Destination, poller: Poller) -> SocketTransport:
             case InetDestination(host=host, port=port):
                 stream = await trio.open_tcp_stream(host, port)
     except socket.gaierror as error:
-        raise ConnectError(f"no address found for the host ({show(error.strerror or str(error))})") from None
+        raise ConnectError(
+            f"no address found for the host ({show(error.strerror or str(error))})", trouble=Trouble.NO_HOST
+        ) from None
     except OSError as error:
-        raise ConnectError(_why(error)) from None
+        cause = _cause(error)
+        why = (os.strerror(cause.errno) if cause.errno else show(str(cause))).lower()
+        raise ConnectError(why, trouble=_TROUBLE.get(cause.errno or 0, Trouble.UNREACHABLE)) from None
     return SocketTransport(socket.socket(fileno=stream.socket.detach()), poller)
 
 
-def _why(error: OSError) -> str:
-    """Name the reason alone: trio wraps several attempts in a group."""
+def _cause(error: OSError) -> OSError:
+    """Return the reason itself: trio wraps several attempts in a group."""
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    if isinstance(cause, OSError):
-        error = cause
-    return (os.strerror(error.errno) if error.errno else show(str(error))).lower()
+    return cause if isinstance(cause, OSError) else error

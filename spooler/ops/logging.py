@@ -29,6 +29,7 @@ from spooler.events import (
     Risk,
     RouteDown,
     RouteUp,
+    SecurityTrouble,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -116,6 +117,7 @@ class EventLog:
             WindowMoved: self._window,
             RouteDown: self._route_down,
             RouteUp: self._route_up,
+            SecurityTrouble: self._security_trouble,
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             WorkerState: self._worker,
@@ -217,6 +219,15 @@ class EventLog:
 
     def _route_up(self, event: RouteUp) -> None:
         self._log.info("route up", route=event.route)
+
+    def _security_trouble(self, event: SecurityTrouble) -> None:
+        self._log.error(
+            "security trouble",
+            route=event.route,
+            destination=event.destination,
+            why=show(event.why, TEXT_LIMIT),
+            retry_in=round(event.retry_in, 1),
+        )
 
     def _settled(self, event: Settled) -> None:
         self._log.debug("settled", results=event.results, late=event.late, ms=event.took // 1000)

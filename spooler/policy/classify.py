@@ -24,9 +24,18 @@ import msgspec
 
 from spooler.reply import Reply, Stage
 from spooler.result import Outcome
+from spooler.trouble import Trouble
 
 _OUT_OF_PLACE = frozenset({503, 530})
 _CLOSING = 421
+_SECURITY = {
+    Trouble.NO_TLS: "4.7.4",
+    Trouble.NO_HANDSHAKE: "4.7.5",
+    Trouble.CERTIFICATE: "4.7.5",
+    Trouble.NO_MECHANISM: "4.7.4",
+    Trouble.AUTHENTICATION: "4.7.8",
+}
+"""What stands for them in reports: RFC 3463 section 3.8, RFC 4954 section 6."""
 CONTENT_GONE = "the content is missing in the spool"
 
 # as in `spooler.lmtp.slots`: an enum's member by a name of its own
@@ -119,9 +128,9 @@ def unfit(
     return None
 
 
-def unreachable(why: str) -> Verdict:
+def unreachable(why: str, trouble: Trouble = Trouble.UNREACHABLE, stage: Stage = Stage.CONNECT) -> Verdict:
     """Defer because no session could be had: never a failure of the recipient."""
-    return Verdict(_DEFERRED, Stage.CONNECT, text=why)
+    return Verdict(_DEFERRED, stage, enhanced=_SECURITY.get(trouble, ""), text=why)
 
 
 def expired(why: str) -> Verdict:

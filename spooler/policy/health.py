@@ -1,6 +1,6 @@
 """Whether a destination or a route takes mail, and when to look again if not.
 
-Down means that connecting, greeting or LHLO failed. While down it is probed with growing, jittered
+Down means that connecting, or what comes before mail, failed. While down it is probed with growing, jittered
 pauses; the first success opens it at once. Times are seconds of a monotonic clock.
 """
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0  # seconds before the first probe of what just failed
 LONGEST_PAUSE = 60.0  # seconds; a store that is back is found within a minute
+STUBBORN_PAUSE = 600.0  # seconds at most, where the same is refused until a person mends it
+STUBBORN = 3  # failures that one such counts for
 
 
 class Health:
@@ -41,11 +43,16 @@ class Health:
         """Somebody looks whether it works again: the others need not."""
         self.retry_at = now + LONGEST_PAUSE
 
-    def failed(self, now: float, rng: random.Random) -> float:
-        """Note a failure; return the pause until the next probe, in seconds."""
+    def failed(self, now: float, rng: random.Random, *, stubborn: bool = False) -> float:
+        """Note a failure; return the pause until the next probe, in seconds.
+
+        `stubborn`: a secret was refused. Who asks again and again is locked out.
+        """
         self.proven = False
-        self.failures += 1
-        longest = min(FIRST_PAUSE * 2 ** min(self.failures - 1, 16), LONGEST_PAUSE)
+        self.failures += STUBBORN if stubborn else 1
+        longest = min(
+            FIRST_PAUSE * 2 ** min(self.failures - 1, 16), STUBBORN_PAUSE if stubborn else LONGEST_PAUSE
+        )
         pause = rng.uniform(longest / 2, longest)
         self.retry_at = now + pause
         return pause

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 import stat
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 import trio
 
 from spooler.destination import Destination, InetDestination, UnixDestination, parse_destination
-from spooler.errors import CannotCreateError, HostError, NotPermittedError, SpoolerError
+from spooler.errors import CannotCreateError, HostError, NoInputError, NotPermittedError, SpoolerError
 from spooler.sink.session import Session
 from spooler.sink.state import Sink, SinkOptions, why
 from spooler.sink.store import Maildir, Nowhere, Record, Store
@@ -45,7 +46,7 @@ async def serve(
         record = Record(options.record) if options.record is not None else None
         if record is not None:
             stack.callback(record.close)
-        sink = Sink(options, store, record)
+        sink = Sink(options, store, record, _context(options))
         listeners: list[trio.SocketListener] = []
         for destination in options.listen:
             for listener in await _listen(destination):
@@ -82,6 +83,21 @@ def parse_listen(text: str) -> Destination:
         destination = parse_destination(f"{text[:-1]}1")
         return msgspec.structs.replace(destination, port=0)
     return parse_destination(text)
+
+
+def _context(options: SinkOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except OSError as error:  # what OpenSSL says is one, too
+        raise NoInputError(
+            f"certificate {options.tls_cert} cannot be used: {why(error)}",
+            hint="give PEM files with a certificate and its key",
+        ) from None
+    return context
 
 
 async def _listen(destination: Destination) -> Sequence[trio.SocketListener]:

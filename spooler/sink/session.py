@@ -22,12 +22,15 @@ from spooler.lmtp.serving import (
     RcptTo,
     Reset,
     ServerLimits,
+    State,
 )
 from spooler.reply import Reply, Stage
 from spooler.sink.script import DropAt
 from spooler.sink.store import Letter, Line
 
 if TYPE_CHECKING:
+    import ssl
+
     from spooler.sink.state import Sink
 
 _BLOCK = 65536  # bytes asked for in one read
@@ -48,9 +51,10 @@ class Session:
         self._script = sink.play.script
         self._stream = stream
         self._number = number
+        starttls = sink.context is not None and not sink.options.tls_implicit
         self._server = Server(
             name=sink.options.name,
-            capabilities=self._script.capabilities,
+            capabilities=(*self._script.capabilities, *(["STARTTLS"] if starttls else [])),
             limits=ServerLimits(size=self._script.size_limit),
             smtp=self._script.smtp,
             silent_for_nobody=self._script.silent_for_nobody,
@@ -67,6 +71,8 @@ class Session:
         """Talk until the end; a broken connection is an end like another."""
         server = self._server
         try:
+            if self._sink.context is not None and self._sink.options.tls_implicit:
+                await self._secure(self._sink.context)
             if not await self._greet():
                 return
             await self._flush()
@@ -78,11 +84,21 @@ class Session:
                 while (event := server.next_event()) is not None:
                     await self._handle(event)
                 await self._flush()
+                if server.state is State.SECURING and self._sink.context is not None:
+                    await self._secure(self._sink.context)
+                    server.secured()
+            await self._stream.aclose()  # under TLS it says so
         except _Dropped:
             await self._flush()
         finally:
             if self._letter is not None:
                 self._letter.close()
+
+    async def _secure(self, context: ssl.SSLContext) -> None:
+        """Put TLS over the stream."""
+        stream = trio.SSLStream(self._stream, context, server_side=True)
+        await stream.do_handshake()
+        self._stream = stream
 
     async def _greet(self) -> bool:
         """Greet as the script says; whether to go on."""

@@ -15,6 +15,7 @@ from spooler.errors import StorageError
 from spooler.sink.script import Play, Script
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from spooler.sink.store import Line, Record, Store
@@ -28,6 +29,11 @@ class SinkOptions(msgspec.Struct, frozen=True, kw_only=True):
     maildir: Path | None = None
     trace_headers: bool = False
     record: Path | None = None
+    tls_cert: Path | None = None
+    """PEM file of a certificate and, where `tls_key` names no other, its key: STARTTLS is offered then."""
+    tls_key: Path | None = None
+    tls_implicit: bool = False
+    """TLS from the first octet on, instead of STARTTLS."""
     name: str = "sink.localhost"
 
 
@@ -56,8 +62,15 @@ class Counters:
 class Sink:
     """A running sink: what its connections share."""
 
-    def __init__(self, options: SinkOptions, store: Store, record: Record | None) -> None:
+    def __init__(
+        self,
+        options: SinkOptions,
+        store: Store,
+        record: Record | None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.options = options
+        self.context = context
         self.play = Play(options.script)
         self.store = store
         self.counters = Counters()

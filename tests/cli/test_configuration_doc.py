@@ -60,7 +60,7 @@ def test_example_uses_every_key() -> None:
     """The whole example is valid, and leaves no key out."""
     example = TEXT.split("```toml\n", 1)[1].split("```", 1)[0]
     config = parse_config(example.encode(), name="example")
-    assert set(config.routes) == {"default", "archive"}
+    assert set(config.routes) == {"default", "archive", "pinned"}
     for section in HEADINGS:
         for field in msgspec.structs.fields(section):
             assert re.search(rf"(?:^|\[|\.){field.encode_name}\b", example, flags=re.MULTILINE), field.name

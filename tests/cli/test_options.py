@@ -45,6 +45,6 @@ def test_target_off_this_machine_must_be_configured(config: Path) -> None:
     """Plain text never leaves the machine by a command line; the error says what to write."""
     with pytest.raises(UsageError, match=r"inet:mx\.example\.org is off this machine") as caught:
         load(None, config, "inet:mx.example.org")
-    assert 'tls = "none"' in caught.value.hint
+    assert 'tls = "secure"' in caught.value.hint
     with pytest.raises(UsageError, match="not understood"):
         load(None, config, "mx.example.org:24")

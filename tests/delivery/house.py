@@ -169,10 +169,16 @@ def route_to(*sinks: Sink, **options: object) -> Route:
 
 
 @asynccontextmanager
-async def sink(inbox: Inbox | None = None, **script: object) -> AsyncIterator[tuple[Sink, Inbox]]:
-    """Run a sink that keeps its copies in memory."""
+async def sink(
+    inbox: Inbox | None = None, *, certificate: Path | None = None, implicit: bool = False, **script: object
+) -> AsyncIterator[tuple[Sink, Inbox]]:
+    """Run a sink that keeps its copies in memory; with a certificate it speaks TLS."""
     inbox = inbox or Inbox()
-    options = SinkOptions(script=Script(**script))  # type: ignore[arg-type]  # each test names fields of Script
+    options = SinkOptions(
+        script=Script(**script),  # type: ignore[arg-type]  # each test names fields of Script
+        tls_cert=certificate,
+        tls_implicit=implicit,
+    )
     async with trio.open_nursery() as nursery:
 
         async def start(task_status: trio.TaskStatus[Sink]) -> None:

@@ -56,6 +56,15 @@ class Notebook:
         self.settled_ids += [one.message_id for one in results]
         return SettleReport(len(results), 0)
 
+    async def release(self, worker: int, keys: Sequence[tuple[int, int]], *, due: int) -> int:
+        """As a spool."""
+        if self._refusals:
+            self._refusals -= 1
+            self.told.append(("not acknowledged", len(keys)))
+            raise TryAgainError("connection lost")
+        self.told.append(("released", len(keys)))
+        return len(keys)
+
 
 def ground(notebook: Any) -> Ground:  # noqa: ANN401  # stands for a journal and for a spool
     """What a settler works with."""
@@ -101,3 +110,29 @@ async def test_what_is_refused_is_kept_with_what_comes_meanwhile(autojump_clock:
     notebook.meanwhile = [result(5), result(4), result(3)]
     await settle(notebook, result(1), result(2))
     assert notebook.settled_ids == [1, 2, 3, 4, 5]
+
+
+async def test_nothing_is_claimed_before_giving_back_was_acknowledged(autojump_clock: MockClock) -> None:
+    """It may have happened, and is repeated: what was claimed again in between would lose its lease."""
+    notebook = Notebook(refusals=2)
+    settler = Settler(ground(notebook))
+
+    async def claim() -> None:
+        await trio.sleep(0.03)  # the first try was made by then
+        assert notebook.told[-1] == ("not acknowledged", 1)
+        async with settler.leasing:
+            notebook.told.append(("claimed", 0))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(settler.run, lambda: None)
+        settler.give_back([(1, 0)], due=0)
+        nursery.start_soon(claim)
+        await settler.flushed()
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [what for what, _ in notebook.told if what != "pushed"] == [
+        "not acknowledged",
+        "not acknowledged",
+        "released",
+        "claimed",
+    ]

@@ -15,10 +15,11 @@ import trio
 
 from spooler.config import parse_config
 from spooler.destination import InetDestination, UnixDestination
-from spooler.doctor.destinations import check_destinations, judge
+from spooler.doctor.destinations import Way, check_destinations, judge
 from spooler.doctor.finding import Finding, Level
-from spooler.doctor.probe import Answer, Trouble, probe
+from spooler.doctor.probe import Answer, probe
 from spooler.lmtp.capabilities import Capabilities
+from spooler.trouble import Trouble
 from tests.servers.own_sink import own_sink
 from tests.servers.process import free_port
 from tests.servers.smtp_sink import smtp_sink
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from tests.servers.dovecot import Dovecot
 
-HERE = InetDestination("127.0.0.1", 24)
+HERE = Way(destination=InetDestination("127.0.0.1", 24))
+NOW = 1_800_000_000.0
 
 
 def ask(destination: str, *, patience: float = 5.0) -> Answer:
@@ -44,7 +46,7 @@ def ask(destination: str, *, patience: float = 5.0) -> Answer:
 
 def judged(offers: Capabilities, modes: set[str] | None = None) -> list[Finding]:
     """Judge a server that offers these."""
-    return list(judge(HERE, Answer(capabilities=offers), modes=modes or {"chunked"}))
+    return list(judge(HERE, Answer(capabilities=offers), modes=modes or {"chunked"}, now=NOW))
 
 
 @contextmanager
@@ -99,16 +101,16 @@ def test_a_server_of_smtp() -> None:
     with own_sink("--smtp") as sink:
         answer = ask(sink.tcp)
     assert answer.trouble is Trouble.NO_LMTP
-    (found,) = judge(HERE, answer, modes={"chunked"})
+    (found,) = judge(HERE, answer, modes={"chunked"}, now=NOW)
     assert (found.level, found.exit_code) == (Level.PROBLEM, os.EX_PROTOCOL)
-    assert found.what.startswith("it speaks SMTP and no LMTP: 50")
+    assert found.what.startswith("it speaks SMTP and no LMTP: refused at lhlo: 50")
 
 
 def test_dead_port() -> None:
     """Nothing listens."""
     answer = ask(f"inet:127.0.0.1:{free_port()}")
     assert answer == Answer(trouble=Trouble.REFUSED, detail="connection refused")
-    (found,) = judge(HERE, answer, modes={"chunked"})
+    (found,) = judge(HERE, answer, modes={"chunked"}, now=NOW)
     assert found.exit_code == os.EX_UNAVAILABLE
     assert found.mend
 
@@ -127,7 +129,7 @@ def test_a_socket_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("trio._socket._SocketType.connect", refuse)
     answer = ask(f"unix:{tmp_path}/x")
     assert answer.trouble is Trouble.NOT_PERMITTED
-    (found,) = judge(UnixDestination(f"{tmp_path}/x"), answer, modes={"chunked"})
+    (found,) = judge(Way(destination=UnixDestination(f"{tmp_path}/x")), answer, modes={"chunked"}, now=NOW)
     assert found.exit_code == os.EX_NOPERM
 
 
@@ -135,7 +137,7 @@ def test_unknown_name() -> None:
     """A name without an address."""
     answer = ask('inet:no-such-host.invalid:24"]\ntls = "none"\n#["')
     assert answer.trouble is Trouble.NO_HOST
-    (found,) = judge(HERE, answer, modes={"chunked"})
+    (found,) = judge(HERE, answer, modes={"chunked"}, now=NOW)
     assert found.exit_code == os.EX_NOHOST
 
 
@@ -149,11 +151,15 @@ def test_no_greeting() -> None:
 @pytest.mark.parametrize(
     ("lines", "trouble", "detail"),
     [
-        ([b"421 4.3.2 busy\r\n"], Trouble.BUSY, "421 4.3.2 busy"),
-        ([b"220 hi\r\n", b"421 4.3.2 busy\r\n"], Trouble.BUSY, "421 4.3.2 busy"),
-        ([b"220 hi\r\n", b"502 5.5.1 what\r\n"], Trouble.NO_LMTP, "502 5.5.1 what"),
-        ([b"220 hi\r\n"], Trouble.SILENT, "no reply to LHLO: it hangs up"),
-        ([b"SSH-2.0-OpenSSH_9\r\n"], Trouble.FOREIGN, "the server sent not a reply: b'SSH-2.0-OpenSSH_9'"),
+        ([b"421 4.3.2 busy\r\n"], Trouble.BUSY, "the server closes at once: 421 4.3.2 busy"),
+        ([b"220 hi\r\n", b"421 4.3.2 busy\r\n"], Trouble.BUSY, "the server closes at once: 421 4.3.2 busy"),
+        ([b"220 hi\r\n", b"502 5.5.1 what\r\n"], Trouble.NO_LMTP, "refused at lhlo: 502 5.5.1 what"),
+        ([b"220 hi\r\n"], Trouble.SILENT, "the server closed the connection at lhlo"),
+        (
+            [b"SSH-2.0-OpenSSH_9\r\n"],
+            Trouble.FOREIGN,
+            "protocol error at connect: the server sent not a reply: b'SSH-2.0-OpenSSH_9'",
+        ),
     ],
 )
 def test_what_servers_may_say(lines: list[bytes], trouble: Trouble, detail: str) -> None:
@@ -190,7 +196,14 @@ def test_a_socket_open_to_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(str(path))
             path.chmod(0o666)
-            found = list(judge(UnixDestination(str(path)), Answer(trouble=Trouble.SILENT), modes=set()))
+            found = list(
+                judge(
+                    Way(destination=UnixDestination(str(path))),
+                    Answer(trouble=Trouble.SILENT),
+                    modes=set(),
+                    now=NOW,
+                )
+            )
             assert [finding.level for finding in found] == [Level.PROBLEM, Level.WARNING]
             assert "everybody on this host" in found[1].what
     finally:
@@ -205,5 +218,5 @@ async def test_each_is_asked_once() -> None:
         f'[routes.b]\ndestinations = ["inet:127.0.0.1:{second}"]\n'.encode(),
         name="test",
     )
-    found = await check_destinations(config)
+    found = await check_destinations(config, now=NOW)
     assert [finding.where for finding in found] == [f"inet:127.0.0.1:{port}" for port in (first, second)]

@@ -256,13 +256,30 @@ def test_connection_lost_at_each_reply(count: int) -> None:
 
 
 @pytest.mark.parametrize("bland", [True, False])
-def test_positive_final_replies_in_the_words_of_rset_prove_nothing(*, bland: bool) -> None:
-    """Where both are answered alike, the last of them may be RSET's."""
+def test_positive_final_replies_without_the_one_to_rset_prove_nothing(*, bland: bool) -> None:
+    """The last of them may be RSET's, be it in the words that it was learnt by or in others."""
     rset = FINAL if bland else RSET
     peer = burst(["b@x", "c@x"], ["b@x"], trust=chunked(rset=rset))
     peer.say(MAIL, RCPT, RCPT, FINAL, FINAL)
     peer.client.eof()
-    assert peer.told()[0] == "250 / 250 250 / - / 250 250: uncertain" + " final?" * bland
+    assert peer.told()[0] == "250 / 250 250 / - / 250 250: uncertain final?"
+
+
+def test_as_many_positive_replies_as_are_due_with_the_one_to_rset_hold() -> None:
+    """Nothing but final replies and the one to RSET can come before the marker."""
+    peer = burst(["b@x", "c@x"], ["b@x"])
+    peer.say(MAIL, RCPT, RCPT, FINAL, FINAL, RSET)
+    peer.client.eof()
+    assert peer.told()[0] == "250 / 250 250 / - / 250 250: uncertain"
+
+
+@pytest.mark.parametrize("bland", [True, False])
+def test_the_only_final_reply_is_no_other_commands(*, bland: bool) -> None:
+    """An end-of-data gets one reply at the least; but one in RSET's words is not relied on."""
+    peer = burst(["b@x"], ["b@x"], trust=chunked(rset=FINAL if bland else RSET))
+    peer.say(MAIL, RCPT, FINAL)
+    peer.client.eof()
+    assert peer.told()[0] == "250 / 250 / - / 250: uncertain" + " final?" * bland
 
 
 def test_safe_or_uncertain_at_each_octet() -> None:

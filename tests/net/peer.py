@@ -18,6 +18,7 @@ from spooler.net.session import Session
 from spooler.net.transport import SocketTransport
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 CHUNKING_HELLO = b"250-peer\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n"
@@ -27,7 +28,7 @@ HELLO = b"250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\
 class Peer:
     """The server's end."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.seen = b""
 
@@ -56,6 +57,11 @@ class Peer:
     async def hang_up(self) -> None:
         """Close."""
         await self.stream.aclose()
+
+    async def secure(self, context: ssl.SSLContext) -> None:
+        """Agree on TLS; from here on it is talked through that."""
+        self.stream = trio.SSLStream(self.stream, context, server_side=True)
+        await self.stream.do_handshake()
 
     async def greet(self, hello: bytes = HELLO) -> None:
         """Greet and answer LHLO."""

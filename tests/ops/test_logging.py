@@ -17,6 +17,7 @@ from spooler.events import (
     Risk,
     RouteDown,
     RouteUp,
+    SecurityTrouble,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -94,6 +95,23 @@ def test_one_line_per_transaction_and_per_recipient_not_delivered() -> None:
     assert [line["level"] for line in lines] == ["warning", "warning", "warning", "info"]
     assert lines[3]["timestamp"] == "1970-01-01T00:00:01.000000Z"
     assert set(lines[0]) >= {"event", "level", "timestamp", "id", "route", "destination"} <= set(lines[3])
+
+
+def test_trouble_with_tls_or_auth_is_loud() -> None:
+    """An error of its own, with the destination and what to mend."""
+    event = SecurityTrouble(
+        route="default", destination="inet:a:24", why="its certificate has expired\n{}", retry_in=3.21
+    )
+    (line,) = lines_of(event, level="error")
+    del line["timestamp"]
+    assert line == {
+        "event": "security trouble",
+        "level": "error",
+        "route": "default",
+        "destination": "inet:a:24",
+        "why": "its certificate has expired\\n{}",
+        "retry_in": 3.2,
+    }
 
 
 def test_a_strangers_text_cannot_forge_lines() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spooler.policy.backoff import delay
-from spooler.policy.health import LONGEST_PAUSE, Health
+from spooler.policy.health import LONGEST_PAUSE, STUBBORN_PAUSE, Health
 from spooler.policy.plan import group, rotation, split
 
 
@@ -47,6 +47,19 @@ def test_health_doubles_its_pauses_and_opens_at_the_first_success() -> None:
     assert health.worked() is False
     assert health.proven
     assert repr(health) == "<Health proven>"
+
+
+def test_what_a_person_must_mend_is_asked_for_seldom() -> None:
+    """A refused secret counts for three failures, and the pauses grow to ten minutes."""
+    health = Health()
+    rng = random.Random(1)
+    now = 0.0
+    for longest in (4.0, 32.0, 256.0, STUBBORN_PAUSE, STUBBORN_PAUSE):
+        pause = health.failed(now, rng, stubborn=True)
+        assert longest / 2 <= pause <= longest
+        now += pause
+    assert health.worked() is True
+    assert health.failed(now, rng) <= 1.0
 
 
 def test_health_shows_its_state() -> None:

@@ -11,12 +11,13 @@ import contextlib
 import os
 import pwd
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.servers.process import ServerError, folder, free_port, greets_on_port, running
+from tests.servers.process import ServerError, find, folder, free_port, greets_on_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,16 +44,38 @@ autocreate_quota: 0
 duplicatesuppression: no
 syslog_prefix: cyrus-test
 """
+_TLS = """\
+tls_server_cert: {root}/conf/server.pem
+tls_server_key: {root}/conf/server.pem
+"""
+_AUTH = """\
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_sasldb_path: {root}/conf/sasldb2
+sasl_mech_list: {mechanisms}
+lmtp_admins: {user}
+allowplaintext: {plain}
+"""
 _SERVICES = """\
 START {{
   recover cmd="{programs}/ctl_cyrusdb -C {root}/imapd.conf -r"
 }}
 SERVICES {{
-  lmtp cmd="{programs}/lmtpd -C {root}/imapd.conf -a" listen="127.0.0.1:{port}" prefork=0 maxchild=100
+  lmtp cmd="{programs}/lmtpd -C {root}/imapd.conf{trust}" listen="127.0.0.1:{port}" prefork=0 maxchild=100
 }}
 EVENTS {{
 }}
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Whom a server wants to see authenticated; `plain`: in plain text too."""
+
+    user: str
+    secret: str
+    mechanisms: str = "SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN"
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +105,12 @@ def hindrance() -> str | None:
 
 
 @contextlib.contextmanager
-def cyrus() -> Iterator[Cyrus]:
-    """Run a server for the block, without mailboxes: each is made when its first mail comes."""
+def cyrus(*, certificate: Path | None = None, login: Login | None = None) -> Iterator[Cyrus]:
+    """Run a server for the block, without mailboxes: each is made when its first mail comes.
+
+    With a `certificate`, a PEM file that holds its key too, STARTTLS is offered; with a `login` AUTH is
+    wanted.
+    """
     if why := hindrance():
         raise ServerError(why)
     with folder() as root:
@@ -92,13 +119,33 @@ def cyrus() -> Iterator[Cyrus]:
         for name in ("conf", "mail", "run", "sieve"):
             (root / name).mkdir()
             os.chown(root / name, owner.pw_uid, owner.pw_gid)
-        values = {"root": root, "port": port, "programs": _PROGRAMS}
-        (root / "imapd.conf").write_text(_IMAPD.format_map(values))
+        values = {"root": root, "port": port, "programs": _PROGRAMS, "trust": " -a"}
+        settings = _IMAPD
+        if certificate is not None:
+            settings += _TLS
+            shutil.copy(certificate, root / "conf/server.pem")
+            os.chown(root / "conf/server.pem", owner.pw_uid, owner.pw_gid)
+        if login is not None:
+            settings += _AUTH
+            values |= {"user": login.user, "mechanisms": login.mechanisms, "trust": ""}
+            values["plain"] = "yes" if login.plain else "no"
+            _add(login, root / "conf/sasldb2", owner)
+        (root / "imapd.conf").write_text(settings.format_map(values))
         (root / "cyrus.conf").write_text(_SERVICES.format_map(values))
         argv = [_PROGRAMS / "master", "-C", root / "imapd.conf", "-M", root / "cyrus.conf"]
         argv += ["-p", root / "run/pid", "-L", root / "log"]
         with running(argv, ready=lambda: greets_on_port(port), log=root / "start"):
             yield Cyrus(port=port, root=root)
+
+
+def _add(login: Login, database: Path, owner: pwd.struct_passwd) -> None:
+    """Make SASL's database with the one user in it."""
+    program = find("saslpasswd2")
+    if program is None:
+        raise ServerError("saslpasswd2 is not installed (Debian: sasl2-bin)")
+    argv = [program, "-p", "-c", "-f", str(database), "-u", "cyrus.test", login.user]
+    subprocess.run(argv, input=login.secret.encode(), check=True)
+    os.chown(database, owner.pw_uid, owner.pw_gid)
 
 
 def version() -> str:

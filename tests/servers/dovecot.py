@@ -40,11 +40,18 @@ class Dovecot:
     port: int
     socket: Path
     root: Path
+    tls_port: int = 0
+    """Where TLS stands from the first octet on; 0 where there is no certificate."""
 
     @property
     def tcp(self) -> str:
         """Destination by TCP."""
         return f"inet:127.0.0.1:{self.port}"
+
+    @property
+    def tls(self) -> str:
+        """Destination by TCP with implicit TLS."""
+        return f"inet:127.0.0.1:{self.tls_port}"
 
     @property
     def unix(self) -> str:
@@ -90,15 +97,22 @@ def _quota(full: bool) -> str:
 
 
 @contextlib.contextmanager
-def dovecot(program: str, *, users: Iterable[str] = (), like_production: bool = False) -> Iterator[Dovecot]:
+def dovecot(
+    program: str,
+    *,
+    users: Iterable[str] = (),
+    like_production: bool = False,
+    certificate: Path | None = None,
+) -> Iterator[Dovecot]:
     """Run a server for the block, with empty mailboxes for `users`.
 
     `like_production`: mails are kept as mdbox and written through to the disk. Else each is a file that is
-    read back byte for byte, and nothing waits for the disk: what is tested then is the client.
+    read back byte for byte, and nothing waits for the disk: what is tested then is the client. With a
+    `certificate`, a PEM file that holds its key too, STARTTLS is offered, and another port has implicit TLS.
     """
     with folder() as root:
-        port = free_port()
-        server = Dovecot(port=port, socket=root / "lmtp.sock", root=root)
+        port, tls_port = free_port(), free_port() if certificate else 0
+        server = Dovecot(port=port, socket=root / "lmtp.sock", root=root, tls_port=tls_port)
         server.allow(users)
         identity = _identity()
         (root / "mail").mkdir()
@@ -106,10 +120,17 @@ def dovecot(program: str, *, users: Iterable[str] = (), like_production: bool = 
             os.chown(root / "mail", int(identity["UID"]), int(identity["GID"]))
         config = root / "dovecot.conf"
         values = {"DIR": str(root), "PORT": str(port), **_STORING[like_production], **identity}
+        values |= {"TLS": _tls(certificate), "TLS_PORT": str(tls_port)}
         config.write_text(_fill(_TEMPLATE.read_text(), values))
         argv = [program, "-F", "-c", str(config)]
         with running(argv, ready=lambda: greets_on_port(port), log=root / "log"):
             yield server
+
+
+def _tls(certificate: Path | None) -> str:
+    if certificate is None:
+        return "ssl = no"
+    return f"ssl = yes\nssl_cert = <{certificate}\nssl_key = <{certificate}"
 
 
 def _identity() -> dict[str, str]:

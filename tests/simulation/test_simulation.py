@@ -17,7 +17,9 @@ SEEDS = 300
 KEPT_SEEDS: dict[int, str] = {
     7: "a lane with parcels and nobody to serve it: its session left for one that got no connection",
     2837: "421 for idling, in the place of final replies that never came: a copy without a doubt",
+    15408: "RSET answered in other words than before, where a final reply was due: a false success",
     19207: "503 for MAIL taken for a refusal, though the message was sent behind it and then stored",
+    24451: "giving back repeated, its acknowledgement lost: the lease of what was claimed meanwhile was gone",
 }
 """Seeds that show a fault of the product where what mended it is taken out, and which.
 

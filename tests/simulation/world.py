@@ -42,7 +42,7 @@ DAY = 86400.0  # seconds
 LONGEST = 40 * DAY  # that a run may take, of its own time
 SEGMENT = 8192  # octets of a journal's segment: small, so that many are begun and ended
 LONGEST_DRAIN = 6 * 3600.0  # seconds, when nothing goes wrong any more
-_ROUNDS = 400  # of draining what is left, at the most
+_ROUNDS = 2000  # of draining what is left: a server may stand still for 1000 s and take nobody else meanwhile
 
 
 class Outcome(NamedTuple):

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spooler.config import Duration, Route, load_config, parse_config
+from spooler.credentials import Account
 from spooler.errors import ConfigError, NoInputError
+from spooler.tls import PLAIN, Tls, TlsLevel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +92,22 @@ def test_good_configuration() -> None:
             b"[routes.a]\ndestinations = ['unix:/x']\n[routes.a.retry]\nfirst = '9h'",
             "above its retry.maximum",
         ),
+        (b"[routes.a]\ndestinations = ['unix:/x']\ntls = 'must'", "Invalid enum value 'must'"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\ntls = 'secure'", "route 'a': unix:/x has no name"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\ntls-ca = 'x'", "route 'a': authorities are not"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\ntls-fingerprints = ['x']", "no SHA-256 digest"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nauth-user = 'me'", "belong together"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nauth-secret-file = 'x'", "belong together"),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nauth-plain = true", "no auth-user"),
+        (
+            b"[routes.a]\ndestinations = ['unix:/x']\nauth-user = \"a\\nb\"\nauth-secret-file = 'x'",
+            "control character",
+        ),
+        (b"[routes.a]\ndestinations = ['unix:/x']\nauth-mechanisms = ['GSSAPI']", "Invalid enum value"),
+        (
+            b"[routes.a]\ndestinations=['inet:a.test']\ntls='none'\nauth-user='me'\nauth-secret-file='x'",
+            "would be said in plain text",
+        ),
         (b"[domains]\n'a.org' = 'nowhere'", "unknown route 'nowhere'"),
         (b"lhlo = 'two words'", "no name to greet"),
         (b"lhlo = 'h\xc3\xb6st'", "no name to greet"),
@@ -123,3 +141,39 @@ def test_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "spooler.toml"
     path.write_bytes(GOOD)
     assert load_config(path) == parse_config(GOOD, name="other")
+
+
+def test_protection_and_account() -> None:
+    """The keys of TLS and AUTH, as what connections are made of."""
+    text = b"""
+[routes.a]
+destinations = ["inet:a.test"]
+tls = "fingerprint"
+tls-implicit = true
+tls-cert = "/c"
+tls-key = "/k"
+tls-fingerprints = ["%b"]
+auth-user = "me"
+auth-secret-file = "/s"
+[routes.b]
+destinations = ["unix:/x"]
+auth-user = "me"
+auth-secret-file = "s"
+auth-mechanisms = ["PLAIN", "LOGIN"]
+[routes.c]
+destinations = ["inet:a.test"]
+tls = "none"
+auth-user = "me"
+auth-secret-file = "s"
+auth-plain = true
+[routes.d]
+destinations = ["unix:/x"]
+""" % b":".join([b"AB"] * 32)
+    routes = parse_config(text, name="test").routes
+    assert routes["a"].protection() == Tls(
+        level=TlsLevel.FINGERPRINT, implicit=True, cert="/c", key="/k", fingerprints=("ab" * 32,)
+    )
+    assert routes["a"].account() == Account(user="me", secret_file="/s")
+    assert routes["b"].account() == Account(user="me", secret_file="s", mechanisms=("PLAIN", "LOGIN"))
+    assert routes["c"].account() == Account(user="me", secret_file="s", plain=True)
+    assert (routes["d"].protection(), routes["d"].account()) == (PLAIN, None)
