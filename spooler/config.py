@@ -5,16 +5,15 @@ Durations are numbers of seconds or strings such as "90s", "15m", "4h", "5d"; si
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import socket
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from spooler.address import show
+from spooler.config_errors import explain
 from spooler.credentials import MECHANISMS, Account
 from spooler.destination import Destination, is_local, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
@@ -216,6 +215,8 @@ def load_config(path: Path) -> Config:
 
 def parse_config(raw: bytes, *, name: str) -> Config:
     """Check the text of a configuration that came from `name`; raises ConfigError."""
+    import tomllib  # not every command reads one
+
     try:
         data = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -223,7 +224,8 @@ def parse_config(raw: bytes, *, name: str) -> Config:
     try:
         config = msgspec.convert(data, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"configuration {name}: {error}", hint=_suggest(str(error))) from None
+        what, hint = explain(str(error), data, Config, dec_hook=_decode)
+        raise ConfigError(f"configuration {name}: {what}", hint=hint or _suggest(what)) from None
     try:
         check_config(config)
     except SpoolerError as error:
@@ -322,6 +324,8 @@ def _decode(kind: type, value: object) -> object:
 
 def _suggest(error: str) -> str:
     """For a misspelt key: the nearest one that exists."""
+    import difflib  # nobody else needs it
+
     match = re.search(r"unknown field `([^`]*)`", error)
     if not match:
         return "see docs/CONFIGURATION.md"

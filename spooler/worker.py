@@ -34,7 +34,7 @@ from spooler.delivery.publishing import Publisher
 from spooler.delivery.recovery import Recovery
 from spooler.delivery.settler import Settler
 from spooler.errors import SpoolerError, StorageError, TryAgainError
-from spooler.events import ConfigRead, Observe, SpoolTrouble, WorkerState
+from spooler.events import ConfigRead, ConfigRefused, Observe, SpoolTrouble, WorkerState
 from spooler.ident import now_us
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
@@ -124,8 +124,16 @@ class WorkerRun:
         (self._asked if self._stops == 1 else self._asked_again).set()
 
     def reload(self, config: Config) -> None:
-        """Go on by another configuration; what it cannot change in a running worker is told."""
+        """Go on by another configuration; what it cannot change in a running worker is told.
+
+        One whose certificates or secrets cannot be read is refused whole.
+        """
         if self._stops:
+            return
+        try:
+            _check_security(config)
+        except SpoolerError as error:
+            self._observe(ConfigRefused(why=str(error)))
             return
         found = changes(self._config, config)
         self._config = found.config
@@ -136,7 +144,7 @@ class WorkerRun:
 
     async def run(self) -> bool:
         """Work until stopped or, for a drain, done; return whether everything was settled."""
-        self._check_security()
+        _check_security(self._config)
         worker = await self._spool.register(host=whereabouts(), pid=os.getpid(), now=self._clock())
         boot = boot_id()
         try:
@@ -239,12 +247,6 @@ class WorkerRun:
         )
         return settled
 
-    def _check_security(self) -> None:
-        """Find at the start, and not with the first mail, that a certificate or a secret cannot be read."""
-        for route in self._config.routes.values():
-            for destination in route.parsed():
-                security_for(destination, route.protection(), route.account()).check()
-
     async def _deliver(self, worker: int, claimer: Claimer, fleet: Fleet) -> None:
         """Claim and transact until the claimer is done or we are asked to stop."""
         with trio.CancelScope() as sessions:
@@ -294,3 +296,10 @@ class WorkerRun:
                 self._observe(SpoolTrouble(doing="journalling", why=journal.trouble, retry_in=POOL_CHECK))
             for session in pool.expire(now=trio.current_time(), idle=idle):
                 await session.quit()
+
+
+def _check_security(config: Config) -> None:
+    """Find at the start, and not with the first mail, that a certificate or a secret cannot be read."""
+    for route in config.routes.values():
+        for destination in route.parsed():
+            security_for(destination, route.protection(), route.account()).check()

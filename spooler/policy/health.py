@@ -29,6 +29,8 @@ class Health:
         """When the first of these failures was."""
         self.why = ""
         """What the last one said."""
+        self.stubborn = False
+        """Whether it refused a secret when it last failed."""
 
     def __repr__(self) -> str:
         state = "proven" if self.proven else f"down after {self.failures}" if self.failures else "unknown"
@@ -56,6 +58,7 @@ class Health:
         self.why = why
         if not self.failures:
             self.since = now
+        self.stubborn = stubborn
         self.failures += STUBBORN if stubborn else 1
         longest = min(
             FIRST_PAUSE * 2 ** min(self.failures - 1, 16), STUBBORN_PAUSE if stubborn else LONGEST_PAUSE
@@ -68,5 +71,6 @@ class Health:
         """Note a success; return whether it was down before."""
         was_down = self.down
         self.failures = 0
+        self.stubborn = False
         self.proven = True
         return was_down

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Self, cast
 
@@ -47,10 +48,10 @@ def main() -> None:
         try:
             store = Store.open(url)
         except SpoolerError as error:
-            stream.sendall(wire.pack_fault(0, wire.fault_of(error)))
+            _answer(stream, wire.pack_fault(0, wire.fault_of(error)))
             return
         with store:
-            stream.sendall(wire.pack_result(0, store.uuid))
+            _answer(stream, wire.pack_result(0, store.uuid))
             collector.run_seldom()
             with Looker(store, url) as looker:
                 _serve(store, looker, stream, reader)
@@ -107,10 +108,7 @@ def _serve(store: Store, looker: Looker, stream: socket.socket, reader: BinaryIO
         except Exception:  # noqa: BLE001  # a bug is told to the worker, which raises it there
             answer = wire.pack_fault(number, ("", traceback.format_exc(), ""))
         with writing:
-            try:
-                stream.sendall(answer)
-            except OSError:
-                return  # the worker has gone; the end of the stream follows
+            _answer(stream, answer)
 
     if not store.is_postgres:
         for body in _deliveries(store, looker, reader, handle):
@@ -119,6 +117,11 @@ def _serve(store: Store, looker: Looker, stream: socket.socket, reader: BinaryIO
     with ThreadPoolExecutor(POSTGRES_THREADS) as threads:
         for body in _deliveries(store, looker, reader, handle):
             threads.submit(handle, lambda: store, body)
+
+
+def _answer(stream: socket.socket, answer: bytes | bytearray) -> None:
+    with suppress(OSError):  # the worker has gone; the end of the stream follows
+        stream.sendall(answer)
 
 
 def _deliveries(store: Store, looker: Looker, reader: BinaryIO, handle: Handle) -> Iterator[bytes]:

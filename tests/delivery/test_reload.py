@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from spooler.config import Config, Duration, Retry, Route, Worker
-from spooler.events import ConfigRead
+from spooler.events import ConfigRead, ConfigRefused
 from spooler.reply import Stage
+from spooler.tls import TlsLevel
 from tests.delivery.house import House, route_to, sink
 
 if TYPE_CHECKING:
@@ -123,3 +124,21 @@ async def test_a_worker_that_stops_takes_nothing_new(house: House, autojump_cloc
             worker.stop()
             worker.reload(config({"other": route_to(running)}))
     assert inbox.copies == {}
+
+
+async def test_a_certificate_that_cannot_be_read(house: House, autojump_clock: MockClock) -> None:
+    """It is found before anything changes: the old configuration stays in force."""
+    async with sink() as (running, inbox):
+        good = route_to(running)
+        bad = route_to(running, tls=TlsLevel.SECURE, tls_ca="/nowhere/ca.pem")
+        worker = house.worker({"default": good}, until_empty=None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            await trio.sleep(1)
+            worker.reload(config({"default": bad, "other": good}))
+            (event,) = [event for event in house.events if isinstance(event, ConfigRefused)]
+            assert "/nowhere/ca.pem" in event.why
+            house.enqueue("a@x")
+            await trio.sleep(6)
+            assert (list(worker.lanes), inbox.copies) == (["default"], {"a@x": 1})
+            worker.stop()
