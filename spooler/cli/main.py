@@ -38,6 +38,7 @@ COMMANDS = {
     "route": ("spooler.cli.route", "Look at routes; pause and resume them."),
     "trace": ("spooler.cli.trace", "Tell what happened to an address or a message."),
     "why": ("spooler.cli.why", "Say what a message or an address waits for, and until when."),
+    "top": ("spooler.cli.top", "Show live how the spool stands and moves."),
     "doctor": ("spooler.cli.doctor", "Look at everything that delivery needs; say what to mend."),
     "sink": ("spooler.cli.sink", "Run an LMTP server that takes mail for tests."),
 }

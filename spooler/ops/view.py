@@ -127,9 +127,9 @@ async def status(watch: Watch, *, version: str) -> Status:
     sample = await watch.sample()
     standings = watch.standings()
     now = watch.clock()
-    routes = [] if sample is None else _routes(sample, standings, now)
-    destinations = _destinations(routes, standings)
-    workers = [] if sample is None else [_worker(row, standings.get(row.id), now) for row in sample.workers]
+    routes = [] if sample is None else routes_of(sample, standings, now)
+    destinations = destinations_of(routes, standings)
+    workers = [] if sample is None else [worker_of(row, standings.get(row.id), now) for row in sample.workers]
     rate = watch.history.rate(RATE_OVER)
     moving = [route for route in routes if route.served and not route.paused and route.outage is None]
     todo = sum(route.queued - route.states[State.HELD.value] for route in moving)
@@ -176,7 +176,8 @@ def errors(watch: Watch, most: int) -> list[ErrorView]:
     ]
 
 
-def _routes(sample: Sample, standings: dict[int, WorkerStanding], now: int) -> list[RouteView]:
+def routes_of(sample: Sample, standings: dict[int, WorkerStanding], now: int) -> list[RouteView]:
+    """Put together what the spool and the workers tell of each route."""
     counts: dict[str, Counter[State]] = {}
     for row in sample.tallies:
         counts.setdefault(row.route, Counter())[row.state] += row.count
@@ -246,7 +247,8 @@ def _limits(
     return "nothing is due yet" if due is None or due > now else "claiming"
 
 
-def _destinations(routes: list[RouteView], standings: dict[int, WorkerStanding]) -> list[DestinationView]:
+def destinations_of(routes: list[RouteView], standings: dict[int, WorkerStanding]) -> list[DestinationView]:
+    """Put together what the workers tell of each destination."""
     names = dict.fromkeys(name for standing in standings.values() for name in standing.destinations)
     return [_destination(name, routes, list(standings.values())) for name in names]
 
@@ -268,7 +270,8 @@ def _destination(name: str, routes: list[RouteView], standings: list[WorkerStand
     )
 
 
-def _worker(row: WorkerRow, standing: WorkerStanding | None, now: int) -> WorkerView:
+def worker_of(row: WorkerRow, standing: WorkerStanding | None, now: int) -> WorkerView:
+    """Put together what is known of a worker."""
     return WorkerView(
         id=row.id,
         host=row.host.split()[0],

@@ -1,0 +1,102 @@
+"""What `spooler top` shows: the spool now, and how fast it moves, found by comparing two looks at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spooler.ops.problems import Problem, problems
+from spooler.ops.view import (
+    DestinationView,
+    RouteView,
+    WorkerView,
+    destinations_of,
+    routes_of,
+    worker_of,
+)
+from spooler.records import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spooler.command import Pause
+    from spooler.sample import Sample
+
+_GONE = (State.DELIVERED, State.FAILED, State.EXPIRED, State.REMOVED)
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """Recipients a second: delivered, deferred (attempts), failed or expired, and added to the queue."""
+
+    delivered: float
+    deferred: float
+    failed: float
+    added: float
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """The spool at `at`; `rates` by route since the look before, `done_in` seconds at that rate."""
+
+    at: int
+    problems: list[Problem]
+    routes: list[RouteView]
+    rates: dict[str, Rates]
+    paused: list[str]
+    destinations: list[DestinationView]
+    workers: list[WorkerView]
+    delivered_per_second: float
+    done_in: float | None
+
+
+def frame(before: Sample, after: Sample, pauses: Sequence[Pause]) -> Frame:
+    """Compare two samples, of which the second is what is shown."""
+    seconds = max((after.at - before.at) / 1e6, 0.001)
+    routes = routes_of(after, after.standings, after.at)
+    destinations = destinations_of(routes, after.standings)
+    workers = [worker_of(row, after.standings.get(row.id), after.at) for row in after.workers]
+    earlier, later = _counts(before), _counts(after)
+    rates = {
+        route.name: _rates(earlier.get(route.name, {}), later.get(route.name, {}), seconds)
+        for route in routes
+    }
+    delivered = sum(one.delivered for one in rates.values())
+    todo = sum(route.queued - route.states[State.HELD.value] for route in routes)
+    return Frame(
+        at=after.at,
+        problems=problems(
+            answers=True,
+            trouble="",
+            routes=routes,
+            destinations=destinations,
+            workers=workers,
+            now=after.at,
+        ),
+        routes=routes,
+        rates=rates,
+        paused=[pause.route for pause in pauses],
+        destinations=destinations,
+        workers=workers,
+        delivered_per_second=delivered,
+        done_in=todo / delivered if delivered > 0 else None,
+    )
+
+
+def _counts(sample: Sample) -> dict[str, dict[State, int]]:
+    found: dict[str, dict[State, int]] = {}
+    for row in sample.tallies:
+        found.setdefault(row.route, {})[row.state] = row.count
+    return found
+
+
+def _rates(before: dict[State, int], after: dict[State, int], seconds: float) -> Rates:
+    def grown(*states: State) -> float:
+        return sum(after.get(state, 0) - before.get(state, 0) for state in states) / seconds
+
+    queued = (State.WAITING, State.DEFERRED, State.ACTIVE, State.HELD)
+    return Rates(
+        delivered=grown(State.DELIVERED),
+        deferred=grown(State.DEFERRALS),
+        failed=grown(State.FAILED, State.EXPIRED),
+        added=grown(*queued, *_GONE),  # what is there and what has gone: the rest came in; or another route
+    )
