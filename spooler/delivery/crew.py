@@ -79,11 +79,14 @@ class Crew:
         lane = self._lane
         async with trio.open_nursery() as nursery:
             while not lane.stopping:
-                for session in self._open:
-                    session.depth = lane.window.depth
+                self._set_depth()
                 self._staff(nursery)
                 await lane.arrived.wait()
                 lane.arrived = trio.Event()
+
+    def _set_depth(self) -> None:
+        for session in self._open:
+            session.depth = self._lane.window.depth
 
     def _staff(self, nursery: trio.Nursery) -> None:
         lane = self._lane
@@ -112,6 +115,7 @@ class Crew:
                 self._staff(nursery)
                 lane.nudge()
                 await self._work(*found, place)
+                del found  # a session that was lost still has the contents of what was under way
         finally:
             self._busy -= 1
             self._leaving -= place.given_up

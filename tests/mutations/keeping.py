@@ -38,6 +38,27 @@ DELIVERY = (
         ("tests/delivery/test_settler.py",),
     ),
     Mutation(
+        "claims without end",
+        "spooler/delivery/lane.py",
+        "            return batch if self._waiting + self._mailboxes.parked <= batch else 0\n",
+        "            return batch\n",
+        ("tests/simulation/test_memory.py",),
+    ),
+    Mutation(
+        "contents read whatever is in memory",
+        "spooler/delivery/claimer.py",
+        "        return self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())\n",
+        "        return self._limits.buffer\n",
+        ("tests/simulation/test_memory.py",),
+    ),
+    Mutation(
+        "a burst kept that was sent",
+        "spooler/net/session.py",
+        "memoryview(burst)[taken:] if taken < len(burst) else _NOTHING",
+        "memoryview(burst)[taken:]",
+        ("tests/simulation/test_memory.py",),
+    ),
+    Mutation(
         "journal not replayed",
         "spooler/delivery/recovery.py",
         "for start in range(0, len(found.results), BATCH):",
