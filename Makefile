@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format bench bench-quick bench-tuning bench-memory bench-backlog bench-kills lock clean
+.PHONY: help demo test lint format man bench bench-quick bench-tuning bench-memory bench-backlog bench-kills lock clean
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -31,6 +31,9 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter
 format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+man: $(STAMP) ## list the commands and options anew in the manual page
+	$(BIN)/python -m tests.cli.manual
 
 bench: $(STAMP) ## measure all, half an hour; results go to bench/results/ and into README
 	$(BIN)/python -m bench.memory

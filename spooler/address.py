@@ -14,27 +14,34 @@ from spooler.errors import DataError
 
 MAX_LOCAL = 64  # octets
 MAX_PATH = 254  # octets without the angle brackets
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010FFFF-]"
-_LABEL = r"[A-Za-z0-9_\x80-\U0010FFFF](?:[A-Za-z0-9_\x80-\U0010FFFF-]*[A-Za-z0-9_\x80-\U0010FFFF])?"
 _LITERAL = re.compile(r"\[[\x21-\x5a\x5e-\x7e]+\]")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
-_UNSHOWN = re.compile(rf"{_UNSAFE.pattern}|[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = r"\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff"
+_TURNING = r"\u200e\u200f\u202a-\u202e\u2066-\u2069"
 
 
 class _Patterns(NamedTuple):
     loose_local: re.Pattern[str]
     quoted: re.Pattern[str]
     domain: re.Pattern[str]
+    unsafe: re.Pattern[str]
 
 
 @cache
-def _patterns() -> _Patterns:
-    """Compile them when they are first needed: that takes 20 ms, and a worker needs none."""
+def _patterns(*, ascii: bool) -> _Patterns:  # noqa: A002  # as `str.isascii`
+    """Compile them when they are first needed: those for all of Unicode take 20 ms, and few addresses do."""
+    more = "" if ascii else r"\x80-\U0010FFFF"
+    label = rf"[A-Za-z0-9_{more}](?:[A-Za-z0-9_{more}-]*[A-Za-z0-9_{more}])?"
     return _Patterns(
-        loose_local=re.compile(rf"(?:{_ATOM}|\.)+"),
-        quoted=re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010FFFF]|\\[\x20-\x7e])*"'),
-        domain=re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?"),
+        loose_local=re.compile(rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.{more}-]+"),
+        quoted=re.compile(rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{more}]|\\[\x20-\x7e])*"'),
+        domain=re.compile(rf"{label}(?:\.{label})*\.?"),
+        unsafe=re.compile(r"[\x00-\x1f\x7f]" if ascii else f"[{_UNSAFE}]"),
     )
+
+
+@cache
+def _unshown() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSAFE}{_TURNING}]")
 
 
 def split(address: str) -> tuple[str, str]:
@@ -47,7 +54,9 @@ def show(text: str, limit: int = 80) -> str:
     """Make a stranger's text safe to print in one line: control characters are escaped, and
     what changes the direction of writing.
     """
-    safe = _UNSHOWN.sub(lambda m: m.group().encode("unicode_escape").decode("ascii"), text)
+    safe = text
+    if not (text.isascii() and text.isprintable()):
+        safe = _unshown().sub(lambda m: m.group().encode("unicode_escape").decode("ascii"), text)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
@@ -84,8 +93,8 @@ def _check(address: str, what: str) -> str:
 def _fault(address: str) -> str:
     if not address:
         return "is empty"
-    patterns = _patterns()
-    if _UNSAFE.search(address):
+    patterns = _patterns(ascii=address.isascii())
+    if patterns.unsafe.search(address):
         return "contains a line break or another control character"
     local, domain = split(address)
     if not local:
@@ -100,6 +109,8 @@ def _fault(address: str) -> str:
         return "has no domain after the @"
     if domain and not (patterns.domain.fullmatch(domain) or _LITERAL.fullmatch(domain)):
         return "has a malformed domain"
+    if ">" in address:  # may stand in quotes, but is never sent: many take it for the end
+        return "contains a '>'"
     if len(local.encode()) > MAX_LOCAL:
         return f"has a local part of more than {MAX_LOCAL} octets (RFC 5321 section 4.5.3.1.1)"
     if len(address.encode()) > MAX_PATH:

@@ -5,11 +5,9 @@ Durations are numbers of seconds or strings such as "90s", "15m", "4h", "5d"; si
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import socket
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -201,6 +199,8 @@ def load_config(path: Path) -> Config:
 
 def parse_config(raw: bytes, *, name: str) -> Config:
     """Check the text of a configuration that came from `name`; raises ConfigError."""
+    import tomllib  # not every command reads one
+
     try:
         data = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -298,6 +298,8 @@ def _decode(kind: type, value: object) -> object:
 
 def _suggest(error: str) -> str:
     """For a misspelt key: the nearest one that exists."""
+    import difflib  # nobody else needs it
+
     match = re.search(r"unknown field `([^`]*)`", error)
     if not match:
         return "see docs/CONFIGURATION.md"

@@ -80,6 +80,24 @@ def secret_path(name: str) -> tuple[Path, bool]:
 
 def read_secret(name: str) -> Secret:
     """Read a file of one line; raises NoInputError, NotPermittedError or DataError."""
+    path, raw = _read_private(name)
+    return parse_secret(raw, name=str(path))
+
+
+def read_login(name: str) -> tuple[str, Secret]:
+    """Read a file of two lines, the user and the secret, or of the secret alone: the user is "" then.
+
+    Raises as `read_secret`.
+    """
+    path, raw = _read_private(name)
+    user, end, rest = raw.rstrip(b"\r\n").partition(b"\n")
+    if not end:
+        return "", parse_secret(raw, name=str(path))
+    return parse_secret(user, name=str(path)).reveal(), parse_secret(rest, name=str(path))
+
+
+def _read_private(name: str) -> tuple[Path, bytes]:
+    """Read a file that must be its reader's alone."""
     path, systemd = secret_path(name)
     try:
         with path.open("rb") as file:
@@ -95,9 +113,9 @@ def read_secret(name: str) -> Secret:
         raise NotPermittedError(
             f"secret {path} is not its reader's alone: mode {stat.S_IMODE(status.st_mode):04o}, "
             f"owner {status.st_uid}",
-            hint=f"chown it to the workers' user, and chmod 400 {path}",
+            hint=f"chown it to the user who runs this, and chmod 400 {path}",
         )
-    return parse_secret(raw, name=str(path))
+    return path, raw
 
 
 def parse_secret(raw: bytes, *, name: str) -> Secret:

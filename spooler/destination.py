@@ -44,8 +44,8 @@ class InetDestination(msgspec.Struct, frozen=True):
 Destination = UnixDestination | InetDestination
 
 
-def parse_destination(text: str) -> Destination:
-    """Read the notation; raises UsageError that says what is wrong with it."""
+def parse_destination(text: str, *, port: int = DEFAULT_PORT) -> Destination:
+    """Read the notation; `port` is taken where it states none. Raises UsageError that says what is wrong."""
     scheme, _, rest = text.partition(":")
     if scheme == "unix":
         if not rest.startswith("/") or "\0" in rest:
@@ -54,7 +54,8 @@ def parse_destination(text: str) -> Destination:
     match = _INET.fullmatch(rest) if scheme == "inet" else None
     if match is None:
         raise UsageError(f"destination '{show(text)}' is not understood", hint=_NOTATION)
-    return InetDestination(_host(match, text), _port(match["port"], text))
+    stated = match["port"]
+    return InetDestination(_host(match, text), port if stated is None else _port(stated, text))
 
 
 def is_local(destination: Destination) -> bool:
@@ -92,9 +93,7 @@ def _host(match: re.Match[str], text: str) -> str:
         ) from None
 
 
-def _port(port: str | None, text: str) -> int:
-    if port is None:
-        return DEFAULT_PORT
+def _port(port: str, text: str) -> int:
     if port.isascii() and port.isdigit() and 0 < int(port) < 65536:
         return int(port)
     raise UsageError(f"destination '{show(text)}' has no valid port", hint="1 to 65535")

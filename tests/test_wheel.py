@@ -49,7 +49,9 @@ def test_it_has_everything_that_the_program_needs(wheel: Path) -> None:
     assert modules | migrations | {"spooler/py.typed"} <= names
     (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
     assert f"{info}/licenses/LICENSE" in names
-    packages = {name.split("/")[0] for name in names} - {info}
+    data = f"{info.removesuffix('.dist-info')}.data"
+    assert {f"{data}/data/share/man/man1/{page}" for page in ("lmtp.1", "spooler.1")} <= names
+    packages = {name.split("/")[0] for name in names} - {info, data}
     assert packages == {"spooler"}, "nothing but the package itself is installed"
 
 
@@ -76,6 +78,8 @@ def test_it_works_away_from_the_repository(wheel: Path, tmp_path: Path) -> None:
     )
     assert b"b@store.test" in _run([*command, "queue", "list", *spool], cwd=place)
     assert message_id.strip()
+    assert (venv / "share/man/man1/lmtp.1").exists()
+    assert b"Deliver the message on standard input" in _run([venv / "bin" / "lmtp", "--help"], cwd=place)
 
 
 def _sources(folder: str) -> list[Path]:

@@ -13,15 +13,15 @@ from spooler.cli.main import let_go_of_output
 from spooler.cli.message_options import MessageWords, message_options, read_words
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import print_json
+from spooler.cli.standard_input import standard_input
 from spooler.errors import DataError, NoInputError, StorageError, UsageError
 from spooler.ident import format_id, now_us
 from spooler.intake.normalise import MAX_SIZE, take_in
 from spooler.intake.submit import address_to, make_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-BLOCK = 256 * 1024  # bytes read at once
+    from spooler.envelope import Enqueued
+    from spooler.intake.submit import Addressees
 
 
 @click.command("enqueue")
@@ -79,28 +79,33 @@ def command(
 
     with Store.open(settings.url) as store:
         content = take_in(
-            _standard_input(),
+            standard_input("spooler"),
             store_chunks=lambda chunks: store.store_chunks(chunks, now=now_us()),
             max_size=max_size,
         )
         message = make_message(sender, addressees, content, wishes.options, now=now)
         (answer,) = store.enqueue([message], now=now)
+    acknowledge(answer, addressees, size=content.size, as_json=as_json, name="spooler")
+
+
+def acknowledge(answer: Enqueued, addressees: Addressees, *, size: int, as_json: bool, name: str) -> None:
+    """Print what is safe now, as the command `name`; raises StorageError where that cannot be written."""
     ident = format_id(answer.id)
     try:
         if answer.duplicate:
             click.echo(
-                "spooler: this idempotency key is known: nothing was queued, the id is that message's",
+                f"{name}: this idempotency key is known: nothing was queued, the id is that message's",
                 err=True,
             )
         elif addressees.repeated:
-            click.echo(f"spooler: recipients named more than once: {addressees.repeated} left out", err=True)
+            click.echo(f"{name}: recipients named more than once: {addressees.repeated} left out", err=True)
         if as_json:
             report = {
                 "id": ident,
                 "duplicate": answer.duplicate,
                 "recipients": len(addressees.recipients),
                 "repeated": addressees.repeated,
-                "size": content.size,
+                "size": size,
             }
             print_json(report)
         else:
@@ -140,20 +145,3 @@ def read_recipients(path: Path) -> list[str]:
             hint="nothing was queued; mend the file and repeat",
         )
     return addresses
-
-
-def _standard_input() -> Iterator[bytes]:
-    if sys.stdin is None:
-        raise NoInputError("there is no standard input", hint="redirect the message into the command")
-    if sys.stdin.isatty():
-        click.echo("spooler: type the message, then Ctrl-D", err=True)
-    while True:
-        try:
-            block = sys.stdin.buffer.read(BLOCK)
-        except OSError as error:
-            raise NoInputError(
-                f"standard input cannot be read: {error.strerror}", hint="redirect a file into the command"
-            ) from None
-        if not block:
-            return
-        yield block

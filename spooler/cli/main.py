@@ -1,4 +1,4 @@
-"""The command `spooler`: finds the sub-command, and turns every error into one line and an exit code.
+"""The command `spooler`: finds the sub-command; and for every command, turns errors into one line and a code.
 
 Sub-commands are imported when they are used, so that help and errors come at once. Whatever is raised ends
 here: a person sees what, where and how to mend it, never a traceback.
@@ -70,16 +70,21 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller, who wants to see nothing
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  (open to the end)
+    """Run `spooler`; return its exit code."""
+    return run(cli, arguments, name="spooler")
+
+
+def run(command: click.Command, arguments: Sequence[str] | None, *, name: str) -> int:
+    """Run a command under its name; return its exit code."""
+    for output in ("stdout", "stderr"):
+        if getattr(sys, output) is None:  # closed by the caller, who wants to see nothing
+            setattr(sys, output, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  (open to the end)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # a character that the terminal's encoding lacks is no reason to fail
             reconfigure(errors="backslashreplace")
     try:
-        code = _run(arguments)
+        code = _run(command, arguments, name)
         sys.stdout.flush()
     except BrokenPipeError:
         let_go_of_output()
@@ -87,26 +92,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         let_go_of_output()
         where = f": {error.filename}" if error.filename else ""
-        return _complain(f"{error.strerror or error}{where}", os.EX_IOERR)
+        return _complain(name, f"{error.strerror or error}{where}", os.EX_IOERR)
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:
     try:
-        code = cli.main(args=arguments, prog_name="spooler", standalone_mode=False)
+        code = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return os.EX_USAGE
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "spooler"
-        return _complain(f"{_one_line(error.format_message())} (see {command} --help)", os.EX_USAGE)
+        path = error.ctx.command_path if error.ctx else name
+        return _complain(name, f"{_one_line(error.format_message())} (see {path} --help)", os.EX_USAGE)
     except click.ClickException as error:
-        return _complain(_one_line(error.format_message()), os.EX_USAGE)
+        return _complain(name, _one_line(error.format_message()), os.EX_USAGE)
     except (click.Abort, KeyboardInterrupt):
         return EX_INTERRUPTED
     except SpoolerError as error:
         _explain_to_developer()
-        return _complain(str(error), error.exit_code)
+        return _complain(name, str(error), error.exit_code)
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise BrokenPipeError from None
@@ -116,13 +121,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         said = str(error).strip().partition("\n")[0]  # statements and their parameters come below it
         what = show(f"{type(error).__name__}: {said}", MAX_BUG)
         return _complain(
-            f"internal error: {what} (please report; SPOOLER_TRACEBACK=1 shows where)", os.EX_SOFTWARE
+            name, f"internal error: {what} (please report; SPOOLER_TRACEBACK=1 shows where)", os.EX_SOFTWARE
         )
     return code if isinstance(code, int) else os.EX_OK
 
 
-def _complain(text: str, code: int) -> int:
-    click.echo(f"spooler: {_one_line(text)}", err=True)
+def _complain(name: str, text: str, code: int) -> int:
+    click.echo(f"{name}: {_one_line(text)}", err=True)
     return code
 
 

@@ -240,9 +240,12 @@ class Claimer:
         if claim.expires > now:
             return False
         lane = self._lanes[claim.route]
+        around = lane.around(None)
+        if claim.expires > around.now:
+            return False  # the clock was set back since
         parcel = Parcel(claim=claim, recipients=claim.recipients, content=None)
         verdict = classify.expired("its time in the queue is over and it could not be delivered")
-        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))
+        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, around))
         return True
 
     def _idle(self) -> bool:

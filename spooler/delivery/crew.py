@@ -186,6 +186,8 @@ class Crew:
         for target in order:
             session = gear.pool.take(target)
             if session is None:
+                if self._open and target.health.stubborn and not target.health.may_try(now):
+                    continue  # sessions from before the secret was refused go on; for more it is not offered
                 if target.health.down:
                     target.health.probing(now)
                 try:

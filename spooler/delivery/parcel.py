@@ -10,10 +10,11 @@ import msgspec
 from spooler.address import needs_smtputf8
 from spooler.claim import ClaimedRecipient
 from spooler.config import Route
+from spooler.delivery.judging import verdicts
 from spooler.envelope import BodyType
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.policy import backoff
-from spooler.policy.classify import Seen, Then, Verdict, judge, of_final
+from spooler.policy.classify import Then, Verdict
 from spooler.reply import Stage
 from spooler.result import Doubtful, Outcome, RecipientResult
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spooler.claim import Claim
-    from spooler.reply import Reply
 
 # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 _NEXT_TRANSACTION, _FRESH_CONNECTION = Then.NEXT_TRANSACTION, Then.FRESH_CONNECTION
@@ -106,7 +106,7 @@ def reckon(
 ) -> Reckoning:
     """Judge each recipient of a transaction that is finished or, with `fault`, was lost."""
     reckoning = Reckoning()
-    for verdict, recipients in _verdicts(transaction, parcel, fault, stage):
+    for verdict, recipients in verdicts(transaction, parcel.recipients, fault, stage):
         then = verdict.then
         if then is _NEXT_TRANSACTION:
             reckoning.next_transaction += recipients
@@ -117,40 +117,6 @@ def reckon(
     counted = len(reckoning.results) + len(reckoning.next_transaction) + len(reckoning.fresh_connection)
     assert counted == len(parcel.recipients), "one result per recipient per attempt"
     return reckoning
-
-
-def _verdicts(
-    transaction: Transaction, parcel: Parcel, fault: str, stage: Stage
-) -> list[tuple[Verdict, list[ClaimedRecipient]]]:
-    """Judge recipients, neighbours with the same proven final reply together: it alone decides then."""
-    verdicts: list[tuple[Verdict, list[ClaimedRecipient]]] = []
-    crowded = len(transaction.accepted) > 0
-    proven = not transaction.final_provisional
-    same: Reply | None = None
-    for recipient, rcpt, final in zip(parcel.recipients, transaction.rcpt, transaction.final, strict=True):
-        if final is not None and final is same:
-            verdicts[-1][1].append(recipient)
-            continue
-        if final is not None and proven:
-            same = final
-            verdicts.append((of_final(final), [recipient]))
-            continue
-        same = None
-        seen = Seen(
-            mail=transaction.mail,
-            rcpt=rcpt,
-            data=transaction.data,
-            final=final,
-            handed_over=transaction.uncertain,
-            envelope_provisional=transaction.envelope_provisional,
-            final_provisional=transaction.final_provisional,
-            crowded=crowded,
-            place=transaction.place,
-            fault=fault,
-            fault_stage=stage,
-        )
-        verdicts.append((judge(seen), [recipient]))
-    return verdicts
 
 
 def results_of(

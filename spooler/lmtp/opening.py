@@ -25,7 +25,6 @@ from spooler.lmtp.events import (
     ServerClosing,
     TlsDue,
 )
-from spooler.lmtp.sasl import Exchange, choose
 from spooler.reply import Stage
 from spooler.tls import TlsLevel
 from spooler.trouble import Trouble
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from spooler.credentials import Credentials
     from spooler.lmtp.capabilities import Capabilities
     from spooler.lmtp.client import Client
+    from spooler.lmtp.sasl import Exchange
     from spooler.reply import Reply
 
 NO_LMTP = " (this is no LMTP server: it speaks SMTP or something else; check the port)"
@@ -132,6 +132,8 @@ class Opening:
             raise OpeningError(
                 "AUTH is not said over a line in plain text", trouble=Trouble.NO_TLS, stage=Stage.AUTH
             )
+        from spooler.lmtp.sasl import Exchange, choose  # most servers want no AUTH
+
         name = choose(credentials, capabilities.auth)
         if name is None:
             offered = f"only {' '.join(capabilities.auth)}" if capabilities.auth else "no AUTH"

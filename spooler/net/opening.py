@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from spooler.lmtp.client import Client
-from spooler.lmtp.overhearing import Overhearing
 from spooler.net.security import Security
 from spooler.net.session import Session
 from spooler.net.transport import ConnectError
@@ -40,12 +39,17 @@ async def open_session(
         transport = await dial(destination)
     if scope.cancelled_caught:
         raise ConnectError(f"no connection within {timeouts.connect:g} s")
+    overhearing = None
+    if overhear is not None:
+        from spooler.lmtp.overhearing import Overhearing  # few look on
+
+        overhearing = Overhearing(overhear)
     session = Session(
         transport=transport,
         client=Client(trust=trust),
         destination=destination,
         timeouts=timeouts,
-        overhearing=None if overhear is None else Overhearing(overhear),
+        overhearing=overhearing,
     )
     try:
         await session.greet(lhlo, security or Security(destination))

@@ -25,7 +25,6 @@ from spooler.lmtp.events import Event, Finished, ServerClosing
 from spooler.lmtp.opening import NO_LMTP, Opening, Step
 from spooler.net.overheard import Overheard
 from spooler.net.security import Security
-from spooler.net.tls import Protection, encrypt, protection
 from spooler.net.transport import ConnectError, Transport
 from spooler.reply import Stage
 from spooler.trouble import Trouble
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from spooler.lmtp.client import Client
     from spooler.lmtp.overhearing import Overhearing
     from spooler.lmtp.transaction import Transaction
+    from spooler.net.tls import Protection
 
 
 _NOTHING = memoryview(b"")
@@ -194,6 +194,8 @@ class Session:
         self.mechanism = opening.mechanism
 
     async def _encrypt(self, security: Security) -> None:
+        from spooler.net.tls import encrypt, protection  # much of it, for those who need it
+
         deadline = trio.current_time() + self._timeouts.connect
         secured = self._wire = await encrypt(self._wire, security, deadline=deadline)
         self._transport = self._listened_to(secured)
@@ -333,6 +335,8 @@ class Session:
                     self._client.quit()
                     await self._flush()
                     await self._transport.wait(write=False, deadline=scope.deadline)
+                    if self._overhearing is not None:
+                        self._transport.receive()  # nothing depends on it, but somebody looks on
                     self._last_words()
         except (OSError, SessionLostError):
             pass  # it is closed either way

@@ -25,6 +25,8 @@ class Health:
         self.proven = False
         """Whether it worked since it last failed."""
         self.retry_at = 0.0
+        self.stubborn = False
+        """Whether it refused a secret when it last failed."""
 
     def __repr__(self) -> str:
         state = "proven" if self.proven else f"down after {self.failures}" if self.failures else "unknown"
@@ -49,6 +51,7 @@ class Health:
         `stubborn`: a secret was refused. Who asks again and again is locked out.
         """
         self.proven = False
+        self.stubborn = stubborn
         self.failures += STUBBORN if stubborn else 1
         longest = min(
             FIRST_PAUSE * 2 ** min(self.failures - 1, 16), STUBBORN_PAUSE if stubborn else LONGEST_PAUSE
@@ -61,5 +64,6 @@ class Health:
         """Note a success; return whether it was down before."""
         was_down = self.down
         self.failures = 0
+        self.stubborn = False
         self.proven = True
         return was_down

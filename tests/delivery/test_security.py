@@ -207,6 +207,41 @@ async def test_a_drain_does_not_wait_for_a_secret(
     assert len(asked) == 1
 
 
+async def test_a_secret_refused_while_sessions_are_open(
+    house: House, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The session from before goes on and delivers all; for more of them it is offered a few times only."""
+    asked = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal asked
+        async with stream:
+            await stream.send_all(b"220 host\r\n")
+            while block := bytes(await stream.receive_some()):
+                answer = b"250 ok\r\n"
+                if block.startswith(b"LHLO"):
+                    answer = b"250-host\r\n250 AUTH PLAIN\r\n"
+                elif block.startswith(b"AUTH"):
+                    asked += 1
+                    answer = b"235 welcome\r\n" if asked == 1 else b"535 5.7.8 wrong\r\n"
+                elif block.startswith(b"MAIL"):
+                    await trio.sleep(1)
+                elif block.startswith(b"DATA"):
+                    answer = b"354 go\r\n"
+                await stream.send_all(answer)
+
+    for i in range(300):
+        house.enqueue(f"r{i}@x")
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        destination = f"inet:127.0.0.1:{listener.socket.getsockname()[1]}"
+        await house.worker({"default": authenticating(tmp_path, destination)}).run()
+        nursery.cancel_scope.cancel()
+    assert house.outcomes() == {"delivered": 300}
+    assert 1 < asked <= 6
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [

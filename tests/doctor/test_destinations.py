@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import socketserver
 import threading
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 
 from spooler.config import parse_config
+from spooler.credentials import Account
 from spooler.destination import InetDestination, UnixDestination
 from spooler.doctor.destinations import Way, check_destinations, judge
 from spooler.doctor.finding import Finding, Level
 from spooler.doctor.probe import Answer, probe
 from spooler.lmtp.capabilities import Capabilities
+from spooler.net.tls import Protection
+from spooler.policy.certificate import Certificate
+from spooler.tls import Tls, TlsLevel
 from spooler.trouble import Trouble
 from tests.servers.own_sink import own_sink
 from tests.servers.process import free_port
@@ -27,6 +34,7 @@ from tests.servers.smtp_sink import smtp_sink
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.certificates import Files
     from tests.servers.dovecot import Dovecot
 
 HERE = Way(destination=InetDestination("127.0.0.1", 24))
@@ -220,3 +228,98 @@ async def test_each_is_asked_once() -> None:
     )
     found = await check_destinations(config, now=NOW)
     assert [finding.where for finding in found] == [f"inet:127.0.0.1:{port}" for port in (first, second)]
+
+
+DAY = 86400
+FAR = InetDestination("store.example.org", 24)
+
+
+def protected(level: TlsLevel, *, days: int = 90, at: InetDestination = FAR, **more: object) -> list[Finding]:
+    """What is found of TLS at this level; the certificate lasts for so many days."""
+    certificate = Certificate(fingerprint="", key_fingerprint="", not_after=int(NOW) + days * DAY)
+    has = Protection(version="TLSv1.3", cipher="AES", certificate=certificate)
+    answer = msgspec.structs.replace(Answer(capabilities=Capabilities(), protection=has), **more)
+    way = Way(destination=at, tls=Tls(level=level), account=ACCOUNT if answer.mechanism else None)
+    return [one for one in judge(way, answer, modes=set(), now=NOW) if TELLS.search(one.what)]
+
+
+TELLS = re.compile("TLS|level|takes")
+ACCOUNT = Account(user="me", secret_file="/s")
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "says"),
+    [
+        (90, Level.OK, "its certificate lasts for 90 days"),
+        (13, Level.WARNING, "its certificate expires in 13 days"),
+        (-1, Level.WARNING, "its certificate has expired, which this level does not look at"),
+    ],
+)
+def test_how_long_a_certificate_lasts(days: int, level: Level, says: str) -> None:
+    """Version, cipher and level are told; who renews a month ahead is warned in time."""
+    (found,) = protected(TlsLevel.FINGERPRINT, days=days)
+    assert (found.level, found.what) == (level, f"TLSv1.3, AES, at level 'fingerprint'; {says}")
+
+
+def test_levels_that_anybody_in_between_can_read() -> None:
+    """It is told where mail travels to whoever answers, or in plain text, off this machine."""
+    for level in (TlsLevel.MAY, TlsLevel.ENCRYPT):
+        warned = [one.what for one in protected(level) if one.level is Level.WARNING]
+        assert warned == [
+            f"level '{level}' does not look at who the server is: whoever is between can read all"
+        ]
+        here = protected(level, at=InetDestination("127.0.0.1"))
+        assert [one.level for one in here] == [Level.OK]
+    (plain,) = protected(TlsLevel.MAY, protection=None)
+    assert "does no TLS" in plain.what
+    *_, left = protected(TlsLevel.NONE, protection=None, capabilities=Capabilities(starttls=True))
+    assert "it offers STARTTLS, and level 'none'" in left.what
+    assert protected(TlsLevel.NONE, protection=None) == []
+
+
+def test_who_is_told_the_secret() -> None:
+    """By PLAIN and LOGIN it is whoever answers there, unless that was looked at."""
+    for mechanism, level, expected in (
+        ("PLAIN", TlsLevel.ENCRYPT, Level.WARNING),
+        ("LOGIN", TlsLevel.MAY, Level.WARNING),
+        ("SCRAM-SHA-256", TlsLevel.ENCRYPT, Level.OK),
+        ("PLAIN", TlsLevel.SECURE, Level.OK),
+        ("PLAIN", TlsLevel.FINGERPRINT, Level.OK),
+    ):
+        found = protected(level, mechanism=mechanism)[-1]
+        assert found.what.startswith(f"it takes 'me' by {mechanism}")
+        assert found.level is expected
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (Trouble.NO_TLS, os.EX_UNAVAILABLE),
+        (Trouble.NO_HANDSHAKE, os.EX_PROTOCOL),
+        (Trouble.CERTIFICATE, os.EX_UNAVAILABLE),
+        (Trouble.NO_MECHANISM, os.EX_UNAVAILABLE),
+        (Trouble.AUTHENTICATION, os.EX_NOPERM),
+        (Trouble.OURS, os.EX_CONFIG),
+    ],
+)
+def test_trouble_with_security_is_a_problem_with_a_mend(trouble: Trouble, code: int) -> None:
+    """Each kind has its exit code, and says what to do."""
+    (found,) = judge(HERE, Answer(trouble=trouble, detail="why"), modes=set(), now=NOW)
+    assert (found.level, found.exit_code) == (Level.PROBLEM, code)
+    assert found.what == f"{trouble.value}: why"
+    assert found.mend
+
+
+def test_a_sink_by_tls(certificates: Files) -> None:
+    """It is asked as delivery asks, by STARTTLS or from the start; a certificate for another is a problem."""
+    for implicit in (False, True):
+        with own_sink("--tls-cert", str(certificates.server), *["--tls-implicit"] * implicit) as sink:
+            for ca, fits in ((certificates.ca, True), (certificates.other_ca, False)):
+                config = parse_config(
+                    f'[routes.a]\ndestinations = ["{sink.tcp}"]\ntls = "secure"\ntls-ca = "{ca}"\n'
+                    f"tls-implicit = {str(implicit).lower()}\n".encode(),
+                    name="test",
+                )
+                found = trio.run(partial(check_destinations, config, now=NOW))
+                assert any("at level 'secure'; its certificate lasts" in one.what for one in found) is fits
+                assert any("its certificate is not accepted" in one.what for one in found) is not fits

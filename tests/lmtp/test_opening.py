@@ -10,7 +10,9 @@ from spooler.credentials import Credentials, Secret
 from spooler.lmtp.capabilities import Capabilities
 from spooler.lmtp.client import Client
 from spooler.lmtp.errors import LocalProtocolError, OpeningError, RemoteProtocolError
+from spooler.lmtp.events import GoAhead
 from spooler.lmtp.opening import Opening, Step
+from spooler.lmtp.transaction import Transaction
 from spooler.lmtp.trust import Trust
 from spooler.reply import Stage
 from spooler.tls import TlsLevel
@@ -309,3 +311,10 @@ def test_a_server_that_closes_on_the_way() -> None:
     with pytest.raises(OpeningError, match="closes at once: 421 bye") as caught:
         talk.say("421 bye")
     assert (caught.value.trouble, caught.value.stage) == (Trouble.BUSY, Stage.STARTTLS)
+
+
+def test_mail_is_none_of_its_business() -> None:
+    """What the client tells of mail leaves the way where it is."""
+    talk = Talk(TlsLevel.SECURE)
+    assert talk.opening.take(GoAhead(Transaction(sender="", recipients=[]))) is Step.HEAR
+    assert talk.hear() == b""

@@ -21,6 +21,7 @@ from spooler.lmtp.serving import (
     RcptTo,
     Reset,
     ServerLimits,
+    StartTls,
     State,
 )
 from spooler.reply import Stage
@@ -546,3 +547,23 @@ def test_the_application_cannot_break_the_protocol() -> None:
     with pytest.raises(LocalProtocolError, match="250 cannot answer data"):
         server.reply(250, "", "ok")
     assert server.data_to_send() == b"250 2.1.0 sender ok\r\n250 2.1.5 recipient ok\r\n"
+
+
+def test_starttls_forgets_all_that_was_said() -> None:
+    """It is answered once, nothing is read before TLS stands, and what was sent ahead is never a command."""
+    server = ready(capabilities=("STARTTLS", "SIZE"))
+    assert feed(server, [b"STARTTLS\r\nMAIL FROM:<a@x>\r\n", b"RSET\r\n"]) == [StartTls()]
+    assert server.data_to_send() == b"220 begin TLS now\r\n"
+    server.secured()
+    assert codes(server, b"MAIL FROM:<a@x>\r\n") == [503]
+    assert answers(server, b"LHLO c\r\n") == ["250-mx.example", "250 SIZE 0"]
+    assert codes(server, b"STARTTLS\r\nMAIL FROM:<a@x>\r\n") == [502, 250]
+
+
+def test_starttls_only_where_it_is_announced_and_in_order() -> None:
+    """Not before LHLO, not in a transaction, and without an argument."""
+    assert codes(ready(), b"STARTTLS\r\n") == [502]
+    assert codes(greeted(capabilities=("STARTTLS",)), b"STARTTLS\r\n") == [503]
+    server = ready(capabilities=("STARTTLS",))
+    assert codes(server, b"STARTTLS now\r\nMAIL FROM:<a@x>\r\nSTARTTLS\r\n") == [501, 250, 503]
+    assert codes(server, b"RCPT TO:<b@y>\r\nSTARTTLS\r\n") == [250, 503]

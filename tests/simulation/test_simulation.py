@@ -20,6 +20,7 @@ KEPT_SEEDS: dict[int, str] = {
     15408: "RSET answered in other words than before, where a final reply was due: a false success",
     19207: "503 for MAIL taken for a refusal, though the message was sent behind it and then stored",
     24451: "giving back repeated, its acknowledgement lost: the lease of what was claimed meanwhile was gone",
+    43718: "a claim that expired by a clock that was set back before the result was written down",
 }
 """Seeds that show a fault of the product where what mended it is taken out, and which.
 

@@ -10,6 +10,9 @@ from spooler.address import check_recipient, check_sender, needs_smtputf8, show,
 from spooler.destination import InetDestination, UnixDestination, is_local, parse_destination
 from spooler.errors import DataError, UsageError
 from spooler.ident import EPOCH, IdMaker, floor_at, format_id, parse_id, time_of
+from spooler.lmtp.capabilities import Capabilities
+from spooler.lmtp.commands import envelope
+from spooler.lmtp.transaction import Recipient, Transaction
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,8 @@ def test_address_is_kept(given_: str, kept: str) -> None:
         ("bob@", "no domain"),
         ("bob@exa mple", "domain"),
         ("bob@-x.org", "domain"),
+        ('"a>b"@example.org', "contains a '>'"),
+        ("bob@[x>y]", "contains a '>'"),
         ("x" * 65 + "@example.org", "64"),
         ("x@" + "d" * 260, "254"),
         ("a\u2028b@example.org", "control"),
@@ -55,6 +60,43 @@ def test_bad_address_is_refused_with_its_reason(bad: str, why: str) -> None:
     """What cannot travel in an envelope is refused, in words."""
     with pytest.raises(DataError, match=why):
         check_recipient(bad)
+
+
+_PIECES = st.sampled_from(
+    [
+        "a",
+        "B",
+        ".",
+        "-",
+        "_",
+        "@",
+        "@x",
+        "@[1.2.3.4]",
+        '"',
+        "\\",
+        ">",
+        "<",
+        " ",
+        ",",
+        "ü",
+        "\x7f",
+        "!",
+        "[",
+        "]",
+        "8",
+    ]
+)
+
+
+@given(st.lists(_PIECES, min_size=1, max_size=8).map("".join))
+def test_what_is_accepted_can_be_sent(text: str) -> None:
+    """The protocol, which has checks of its own, refuses nothing that was taken in."""
+    try:
+        address = check_recipient(text)
+    except DataError:
+        return
+    transaction = Transaction(sender="", recipients=[Recipient(address)], smtputf8=needs_smtputf8(address))
+    assert f"RCPT TO:<{address}>".encode() in envelope(transaction, Capabilities(smtputf8=True))
 
 
 def test_null_sender() -> None:
