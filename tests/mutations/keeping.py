@@ -19,8 +19,8 @@ DELIVERY = (
     Mutation(
         "an expired recipient dropped",
         "spooler/delivery/claimer.py",
-        "        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))\n",
-        "        results_of(parcel.recipients, parcel, verdict, lane.around(None))\n",
+        "        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, around))\n",
+        "        results_of(parcel.recipients, parcel, verdict, around)\n",
         ("tests/delivery/test_outcomes.py::test_time_over_expires",),
     ),
     Mutation(
@@ -163,7 +163,7 @@ JOURNAL = (
     Mutation(
         "a segment removed with an open intent in it",
         "spooler/journal/writer.py",
-        "            next(iter(self._open.values()), self._position + 1),\n",
+        "            next(iter(self._open.values()))[0] if self._open else self._position + 1,\n",
         "            self._position + 1,\n",
         (_JOURNAL,),
     ),
