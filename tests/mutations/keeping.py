@@ -19,8 +19,8 @@ DELIVERY = (
     Mutation(
         "an expired recipient dropped",
         "spooler/delivery/claimer.py",
-        "        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, lane.around(None)))\n",
-        "        results_of(parcel.recipients, parcel, verdict, lane.around(None))\n",
+        "        lane.record(parcel, results_of(parcel.recipients, parcel, verdict, around))\n",
+        "        results_of(parcel.recipients, parcel, verdict, around)\n",
         ("tests/delivery/test_outcomes.py::test_time_over_expires",),
     ),
     Mutation(
