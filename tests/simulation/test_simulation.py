@@ -24,9 +24,9 @@ KEPT_SEEDS: dict[int, str] = {
 }
 """Seeds that show a fault of the product where what mended it is taken out, and which.
 
-They hold for the simulation as it is: whoever changes what is drawn in it looks for others. Three have taken
-another course since and show theirs no more, only tests of their own do: 2837 (`policy/test_classify.py`), 15408
-(`lmtp/test_chunks.py`) and 24451 (`delivery/test_settler.py`).
+They hold for the simulation as it is: whoever changes what is drawn in it looks for others. Three have
+taken another course since and show theirs no more, only tests of their own do: 2837
+(`policy/test_classify.py`), 15408 (`lmtp/test_chunks.py`) and 24451 (`delivery/test_settler.py`).
 """
 
 
