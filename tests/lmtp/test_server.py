@@ -288,7 +288,7 @@ def test_faults_of_rcpt_are_answered(wire: bytes, expected: str) -> None:
     ("path", "address"),
     [
         (b"<postmaster>", "postmaster"),
-        (b'<"a b c<\\"@"@x.example>', '"a b c<\\"@"@x.example'),
+        (b'<"a b>c<\\"@"@x.example>', '"a b>c<\\"@"@x.example'),
         (b"<a@[IPv6:::1]>", "a@[IPv6:::1]"),
         (b"<@hop.example,@hop2.example:a@x.example>", "a@x.example"),
         ("<Jürgen@müller.example>".encode(), "Jürgen@müller.example"),
