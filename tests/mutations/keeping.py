@@ -115,6 +115,34 @@ DELIVERY = (
         "return not self.fenced",
         (_RECOVERY,),
     ),
+    Mutation(
+        "a lane with parcels and nobody to serve it",
+        "spooler/delivery/crew.py",
+        "            if not self._busy and lane.ready:\n",
+        "            if False:\n",
+        ("tests/delivery/test_concurrency.py::test_whoever_leaves_last_leaves_nothing_behind",),
+    ),
+    Mutation(
+        "claimed again while giving back is not acknowledged",
+        "spooler/delivery/settler.py",
+        "        self.leasing = trio.Lock()\n",
+        "        from contextlib import nullcontext\n\n        self.leasing = nullcontext()\n",
+        ("tests/delivery/test_settler.py",),
+    ),
+    Mutation(
+        "what is given back is no backlog",
+        "spooler/delivery/settler.py",
+        "        return len(self._results) + self._returning\n",
+        "        return len(self._results)\n",
+        ("tests/delivery/test_settler.py",),
+    ),
+    Mutation(
+        "expired by a clock that was set back since",
+        "spooler/delivery/claimer.py",
+        "        if claim.expires > around.now:\n",
+        "        if False:\n",
+        ("tests/delivery/test_outcomes.py::test_time_is_over_by_the_clock_of_the_result",),
+    ),
 )
 
 JOURNAL = (

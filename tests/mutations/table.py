@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from tests.mutations.dialogue import LMTP, NET, POLICY
 from tests.mutations.keeping import DELIVERY, INTAKE, JOURNAL, SPOOL
-from tests.mutations.seeds import SEEDS
 
-MUTATIONS = (*LMTP, *NET, *POLICY, *DELIVERY, *JOURNAL, *SPOOL, *INTAKE, *SEEDS)
+MUTATIONS = (*LMTP, *NET, *POLICY, *DELIVERY, *JOURNAL, *SPOOL, *INTAKE)

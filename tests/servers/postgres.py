@@ -153,6 +153,7 @@ def postgres(*, durable: bool = False, listen: str = "") -> Iterator[Postgres]:
                         log=log,
                         env=_environment(),
                         user=user,
+                        ending=signal.SIGINT,  # "fast": whose peer is gone is not waited for
                     )
                 ),
                 port,

@@ -12,15 +12,16 @@ from tests.simulation.coverage import MEMORY
 from tests.simulation.many import run_many
 from tests.simulation.memory import CHUNK, Scales
 
-SEEDS = [seed for seed in range(240) if Chance(seed).tight]
+SEEDS = [seed for seed in range(40) if Chance(seed).tight]
 
 
 def test_no_worker_holds_more_than_it_may() -> None:
-    """Contents that anything refers to, and recipients that are leased, stay within what is configured."""
-    assert len(SEEDS) == 30
-    total = run_many(SEEDS)
-    assert total.failed == {}
-    assert [name for name in MEMORY if not total.hits[name]] == []
+    """Contents that anything refers to, and recipients that are leased, stay within what is configured.
+
+    A few seeds, for the mutations: `test_seeds` has these and more.
+    """
+    assert len(SEEDS) == 5
+    assert run_many(SEEDS).failed == {}
 
 
 def test_scales() -> None:
