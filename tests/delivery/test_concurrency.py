@@ -61,9 +61,7 @@ async def test_whoever_leaves_last_leaves_nothing_behind(house: House, autojump_
             house.enqueue(f"r{i}@x")
         closing = (Drop(DropAt.GREETING, every=4),)
         running.play = Play(Script(delays={Stage.CONNECT: 1.5}, drops=closing, max_connections=1))
-        while running.open_connections < 3:  # one is at work, two wait for their greeting, one was closed
-            await trio.sleep(0.05)
-        await trio.sleep(1.2)  # the one at work has given its place up, and is at its last mail
+        await trio.sleep(1.25)  # one has given its place up and is at its last mail, two wait, one was closed
         assert running.open_connections == 3
         await trio.sleep(0.5)  # two were turned away
         assert running.open_connections == 1
