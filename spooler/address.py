@@ -61,7 +61,7 @@ def show(text: str, limit: int = 80) -> str:
 
 
 def check_recipient(address: str) -> str:
-    """Return the address with its domain in lower case.
+    """Return the address of somebody mail is to be sent to, with its domain in lower case.
 
     Raises DataError that names what is wrong with it.
     """
@@ -83,14 +83,17 @@ def needs_smtputf8(address: str) -> bool:
 def _check(address: str, what: str) -> str:
     if address.startswith("<") and address.endswith(">"):
         address = address[1:-1]
-    why = _fault(address)
+    why = fault_of(address)
+    if not why and ">" in address:  # may stand in quotes, but is never sent: many take it for the end
+        why = "contains a '>'"
     if why:
         raise DataError(f"{what} address '{show(address)}' {why}", hint="give it as local-part@domain")
     local, domain = split(address)
     return f"{local}@{domain.lower()}" if domain else local
 
 
-def _fault(address: str) -> str:
+def fault_of(address: str) -> str:
+    """Say what keeps a text from being an address (RFC 5321 section 4.1.2), "" if nothing does."""
     if not address:
         return "is empty"
     patterns = _patterns(ascii=address.isascii())
@@ -109,8 +112,6 @@ def _fault(address: str) -> str:
         return "has no domain after the @"
     if domain and not (patterns.domain.fullmatch(domain) or _LITERAL.fullmatch(domain)):
         return "has a malformed domain"
-    if ">" in address:  # may stand in quotes, but is never sent: many take it for the end
-        return "contains a '>'"
     if len(local.encode()) > MAX_LOCAL:
         return f"has a local part of more than {MAX_LOCAL} octets (RFC 5321 section 4.5.3.1.1)"
     if len(address.encode()) > MAX_PATH:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from spooler.address import check_recipient, check_sender, show
-from spooler.cli.main import let_go_of_output
+from spooler.cli.main import telling
 from spooler.cli.message_options import MessageWords, message_options, read_words
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import print_json
 from spooler.cli.standard_input import standard_input
-from spooler.errors import DataError, NoInputError, StorageError, UsageError
+from spooler.errors import DataError, NoInputError, UsageError
 from spooler.ident import format_id, now_us
 from spooler.intake.normalise import MAX_SIZE, take_in
 from spooler.intake.submit import address_to, make_message
@@ -91,7 +90,7 @@ def command(
 def acknowledge(answer: Enqueued, addressees: Addressees, *, size: int, as_json: bool, name: str) -> None:
     """Print what is safe now, as the command `name`; raises StorageError where that cannot be written."""
     ident = format_id(answer.id)
-    try:
+    with telling(f"message {ident} is queued, but that"):
         if answer.duplicate:
             click.echo(
                 f"{name}: this idempotency key is known: nothing was queued, the id is that message's",
@@ -110,13 +109,6 @@ def acknowledge(answer: Enqueued, addressees: Addressees, *, size: int, as_json:
             print_json(report)
         else:
             click.echo(ident)
-        sys.stdout.flush()
-    except OSError as error:
-        let_go_of_output()
-        raise StorageError(
-            f"message {ident} is queued, but that could not be written: {error.strerror or error}",
-            hint="do not repeat it",
-        ) from None
 
 
 def read_recipients(path: Path) -> list[str]:

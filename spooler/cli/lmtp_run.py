@@ -14,11 +14,11 @@ import msgspec
 
 from spooler.address import check_sender, show
 from spooler.cli.lmtp import NAME, Asked
-from spooler.cli.main import let_go_of_output
+from spooler.cli.main import telling
 from spooler.cli.standard_input import message_file, standard_input
 from spooler.config import Config, check_config, load_config
 from spooler.credentials import TELLING, Credentials
-from spooler.errors import StorageError, UsageError
+from spooler.errors import UsageError
 from spooler.ident import IdMaker, format_id, now_us
 from spooler.intake.supplying import Supplies, author
 from spooler.oneshot.carrying import Carried, Errand, carry
@@ -204,20 +204,13 @@ def _report(results: Sequence[Carried], legs: Sequence[Leg], *, as_json: bool) -
 
 
 def _print(told: Sequence[Told], *, as_json: bool) -> None:
-    try:
+    with telling("the message was sent, but what became of it"):
         if as_json:
             for one in told:
                 click.echo(msgspec.json.encode(_as_json(one)).decode())
         else:
             for line in _lines(told):
                 click.echo(line)
-        sys.stdout.flush()
-    except OSError as error:
-        let_go_of_output()
-        raise StorageError(
-            f"the message was sent, but what became of it could not be written: {error.strerror or error}",
-            hint="do not repeat it",
-        ) from None
 
 
 def _lines(told: Sequence[Told]) -> Iterator[str]:

@@ -11,15 +11,16 @@ import importlib
 import os
 import sys
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from spooler.address import show
-from spooler.errors import SpoolerError
+from spooler.errors import SpoolerError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 EX_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 MAX_BUG = 200  # characters of an internal error
@@ -144,6 +145,22 @@ def _one_line(text: str) -> str:
 def _explain_to_developer() -> None:
     if os.environ.get("SPOOLER_TRACEBACK"):
         traceback.print_exc()
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Print within this what was done and must not be done again, for want of an answer.
+
+    Where that cannot be written, StorageError is raised, which says that `what` could not be.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        let_go_of_output()
+        raise StorageError(
+            f"{what} could not be written: {error.strerror or error}", hint="do not repeat it"
+        ) from None
 
 
 def let_go_of_output() -> None:

@@ -92,11 +92,14 @@ class Crew:
         lane = self.lane
         async with trio.open_nursery() as nursery:
             while not lane.stopping:
-                for session in self._open:
-                    session.depth = lane.window.depth
+                self._set_depth()
                 self._staff(nursery)
                 await lane.arrived.wait()
                 lane.arrived = trio.Event()
+
+    def _set_depth(self) -> None:
+        for session in self._open:
+            session.depth = self.lane.window.depth
 
     def _staff(self, nursery: trio.Nursery) -> None:
         lane = self.lane
@@ -125,6 +128,7 @@ class Crew:
                 self._staff(nursery)
                 lane.nudge()
                 await self._work(*found, place)
+                del found  # a session that was lost still has the contents of what was under way
         finally:
             self.busy -= 1
             self._leaving -= place.given_up
@@ -199,9 +203,9 @@ class Crew:
             if session is None:
                 if self._open and target.health.stubborn and not target.health.may_try(now):
                     continue  # sessions from before the secret was refused go on; for more it is not offered
+                trying = trio.current_time()
                 if target.health.down:
-                    target.health.probing(now)
-                began = trio.current_time()
+                    target.health.probing(trying)
                 try:
                     session = await open_session(
                         destination=target.destination,
@@ -212,10 +216,10 @@ class Crew:
                         security=target.security,
                     )
                 except ConnectError as error:
-                    self._failed(target, error)
+                    self._failed(target, error, began=trying)
                     failures.append((target, error))
                     continue
-                took = int((trio.current_time() - began) * 1e6)
+                took = int((trio.current_time() - trying) * 1e6)
                 gear.ground.observe(Connected(destination=target.name, took=took))
             target.health.worked()
             return target, session
@@ -224,14 +228,14 @@ class Crew:
             if lane.window.refused(trio.current_time()):
                 lane.window_moved()
         else:
-            self._down(failures)
+            self._down(failures, began=now)
         return None
 
-    def _failed(self, target: Target, error: ConnectError) -> None:
+    def _failed(self, target: Target, error: ConnectError, *, began: float) -> None:
         """Let a destination rest, and say so where it will not come back by itself."""
         ground = self.gear.ground
         pause = target.health.failed(
-            trio.current_time(), ground.rng, str(error), stubborn=_is_stubborn(error)
+            trio.current_time(), ground.rng, str(error), began=began, stubborn=_is_stubborn(error)
         )
         ground.observe(NotConnected(destination=target.name, why=str(error)))
         if error.trouble.of_security:
@@ -239,14 +243,18 @@ class Crew:
                 SecurityTrouble(route=self.lane.name, destination=target.name, why=str(error), retry_in=pause)
             )
 
-    def _down(self, failures: list[tuple[Target, ConnectError]]) -> None:
+    def _down(self, failures: list[tuple[Target, ConnectError]], *, began: float) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
         lane = self.lane
+        if not lane.health.is_news(began=began):
+            lane.give_back()
+            return
+        ground = self.gear.ground
         why = "; ".join(f"{target.name}: {error}" for target, error in failures)
         stubborn = all(_is_stubborn(error) for _, error in failures)
-        pause = lane.health.failed(trio.current_time(), self.gear.ground.rng, why, stubborn=stubborn)
+        pause = lane.health.failed(trio.current_time(), ground.rng, why, began=began, stubborn=stubborn)
         lane.window.lost()
-        self.gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
+        ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)
         if parcel is not None:
             _, last = failures[-1]

@@ -48,8 +48,7 @@ class Feed:
         # has. Else the first would take all of a short line, and it would go out one by one.
         if lane.ready and session.open * (lane.window.size - 1) >= lane.ready:
             return None
-        trust = self._target.trust
-        most = 1 if trust.single_recipient else trust.limits.most_recipients()
+        most = self._target.trust.most_recipients()
         while self._may_begin() and (parcel := lane.pop(session, most=most)) is not None:
             claim = parcel.claim
             verdict = classify.unfit(

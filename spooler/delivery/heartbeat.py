@@ -21,7 +21,7 @@ import trio
 
 from spooler.errors import SpoolerError
 from spooler.events import SpoolTrouble, WorkerState
-from spooler.policy.beats import DEAD, FRESH, GRACE, PERIOD
+from spooler.policy import beats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,16 +93,16 @@ class Heartbeat:
     @property
     def fresh(self) -> bool:
         """Whether our leases are surely respected by others, so that end-of-data may be sent."""
-        return not self.fenced and self._clock() - self._last_good < FRESH
+        return not self.fenced and self._clock() - self._last_good < beats.FRESH
 
     async def run(self) -> None:
         """Beat and observe until cancelled, or until we find that we were declared dead."""
         while not self.fenced:
-            await trio.sleep(PERIOD)
+            await trio.sleep(beats.PERIOD)
             try:
                 await self._beat()
             except SpoolerError as error:
-                self._ground.observe(SpoolTrouble(doing="beating", why=str(error), retry_in=PERIOD))
+                self._ground.observe(SpoolTrouble(doing="beating", why=str(error), retry_in=beats.PERIOD))
 
     async def _beat(self) -> None:
         ground = self._ground
@@ -117,7 +117,7 @@ class Heartbeat:
             self._lost()
             return
         # time during which we could not beat ourselves says nothing about others
-        self._credit += min(began - self._last_good, 2 * PERIOD)
+        self._credit += min(began - self._last_good, 2 * beats.PERIOD)
         self._last_good = began
         await self.observe_others()
 
@@ -139,7 +139,7 @@ class Heartbeat:
         gone = {worker for worker in gone if not self._recovery.has_journal(worker)}
         self._seen = present
         for worker, (_, since) in list(present.items()):
-            if worker in gone or self._credit - since >= DEAD + GRACE:
+            if worker in gone or self._credit - since >= beats.DEAD + beats.GRACE:
                 taken = await self._recovery.take_over(worker)
                 del self._seen[worker]
                 ground.observe(

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spooler.address import check_recipient, needs_smtputf8
+from spooler.address import fault_of, needs_smtputf8
 from spooler.envelope import BodyType, Notify
-from spooler.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -96,10 +95,8 @@ def _address(path: bytes, enhanced: str, *, smtputf8: bool) -> str:
         raise Refused(501, enhanced, "address is not valid UTF-8") from None
     if not smtputf8 and needs_smtputf8(text):
         raise Refused(553, "5.6.7", "address needs SMTPUTF8")  # RFC 6531 section 3.5
-    try:
-        check_recipient(text)
-    except DataError:
-        raise Refused(501, enhanced, "malformed address") from None
+    if fault_of(text):
+        raise Refused(501, enhanced, "malformed address")
     return text
 
 

@@ -8,7 +8,8 @@ three questions have one answer each: what a reply is for (the head), what is wa
 the head), whether the session may be kept (`idle`: an empty FIFO, nothing open). A slot knows the
 offset behind its command in the outgoing stream; a reply to what was not even taken out is a fault.
 What may stand in a slot is a table in `spooler.lmtp.slots`, what follows from it one in
-`spooler.lmtp.listener`; what comes before mail (STARTTLS, AUTH) is in `spooler.lmtp.preamble`.
+`spooler.lmtp.listener`; what comes before mail (STARTTLS, AUTH) is in `spooler.lmtp.preamble`, how
+transactions and the dialogue end in `spooler.lmtp.ending`.
 
     GREETING --220--> HELLO --LHLO, 250--> READY --QUIT--> CLOSING
         \________________\___________________\________________\__ 421, fault, eof, 221 --> CLOSED

@@ -82,6 +82,8 @@ class Opening:
     def take(self, event: Event) -> Step:
         """Do what follows from an event; raises OpeningError, or RemoteProtocolError."""
         client = self._client
+        if client.closed and not isinstance(event, Refused | ServerClosing):
+            return Step.HEAR  # 421 came right behind it: that is told next, and nothing can be said
         match event:
             case Greeting():
                 client.lhlo(self._lhlo)
@@ -96,7 +98,7 @@ class Opening:
             case Authenticated():
                 return self._authenticated()
             case Refused(stage=Stage.STARTTLS) if not self._level.required:
-                return self._authenticate(client.capabilities)
+                return Step.HEAR if client.closed else self._authenticate(client.capabilities)
             case Refused(stage=stage, reply=reply):
                 raise _refused(stage, reply)
             case ServerClosing(stage=stage, reply=reply):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Preamble:
-    """What `spooler.lmtp.listener` builds on."""
+    """What `spooler.lmtp.ending` builds on."""
 
     def __init__(self) -> None:
         self.state = State.GREETING

@@ -31,10 +31,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from spooler.lmtp.answering import Answering
 from spooler.lmtp.arguments import Refused, read_mail, read_rcpt
-from spooler.lmtp.errors import LocalProtocolError
 from spooler.lmtp.serving import (
-    ACCEPT,
     CAPABILITIES,
     OUT_OF_ORDER,
     ChunkStarted,
@@ -51,18 +50,15 @@ from spooler.lmtp.serving import (
     StartTls,
     State,
 )
-from spooler.lmtp.unstuff import Unstuffer
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}")
-_TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _CHUNK = re.compile(rb"([0-9]{1,18})(?:[ \t]+(LAST))?", re.IGNORECASE)  # RFC 3030 section 2
 
 
-class Server:
+class Server(Answering):
     """One connection, seen from the server; see the module's text.
 
     `name` is what it calls itself; `capabilities` are announced in this order, SIZE with its limit.
@@ -77,38 +73,16 @@ class Server:
         smtp: bool = False,
         silent_for_nobody: bool = False,
     ) -> None:
-        self.name = name
-        self.capabilities = tuple(capabilities)
-        self.limits = limits or ServerLimits()
-        self.smtp = smtp
-        self.state = State.CONNECTED
-        self.owed: Stage | None = Stage.CONNECT
-        self.owed_replies = 1
-        self._extended = False  # whether the client's hello asked for extensions
-        self._enhanced = "ENHANCEDSTATUSCODES" in self.capabilities
-        self._out: list[bytes] = []
-        self._buffer = b""
-        self._at = 0  # what stands before is done with
+        super().__init__(name=name, capabilities=capabilities, limits=limits or ServerLimits(), smtp=smtp)
         self._skipping = False  # inside a line that is too long
-        self._errors = 0
         self._smtputf8 = False
-        self._accepted = 0
-        self._unstuffer = Unstuffer()
-        self._size = 0
         self._silent_for_nobody = silent_for_nobody
         self._chunk = ChunkStarted(0, last=False)
         self._chunk_left = 0  # octets of it that did not come yet
         self._chunk_refused = ""  # why, if it is
-        self._chunks_taken = self._chunk_failed = False  # in this transaction
         self._outside = State.READY  # the state around a chunk
-        self._prepared = {stage: self._render(*answer) for stage, answer in ACCEPT.items()}
 
     # the application's side
-
-    @property
-    def closing(self) -> bool:
-        """Whether the connection is to be closed once `data_to_send()` is sent."""
-        return self.state is State.CLOSED
 
     def receive(self, data: bytes) -> None:
         """Take what arrived; then call `next_event` until it gives None."""
@@ -133,99 +107,6 @@ class Server:
             if event is not None:
                 return event
         return None
-
-    def accept(self) -> None:
-        """Give the usual positive answer to what is owed."""
-        stage = self.owed
-        if stage in self._prepared:
-            self._out.append(self._prepared[stage])
-            self._answered(ACCEPT[stage][0])
-        elif stage is Stage.CONNECT:
-            self.reply(220, "", f"{self.name} {'ESMTP' if self.smtp else 'LMTP'}")
-        elif stage is Stage.LHLO:
-            announced = [
-                f"SIZE {self.limits.size}" if capability == "SIZE" else capability
-                for capability in (self.capabilities if self._extended else ())
-            ]
-            self.reply(250, "", [self.name, *announced])
-        else:
-            raise LocalProtocolError("no answer is owed")
-
-    def reply(self, code: int, enhanced: str, text: str | Sequence[str]) -> None:
-        """Answer what is owed; several texts make a reply of several lines.
-
-        Raises LocalProtocolError if nothing is owed or the reply cannot stand there. 421 closes.
-        """
-        stage = self.owed
-        if stage is None:
-            raise LocalProtocolError("no answer is owed")
-        if not (400 <= code < 600 or (code == 354 if stage is Stage.DATA else 200 <= code < 300)):
-            raise LocalProtocolError(f"{code} cannot answer {stage.value}")
-        self._out.append(self._render(code, enhanced, text))
-        self._answered(code)
-
-    def secured(self) -> None:
-        """Take note that TLS stands: all that was said is forgotten, and it is not offered again."""
-        self.capabilities = tuple(name for name in self.capabilities if name != "STARTTLS")
-        self.state, self._buffer, self._at = State.START, b"", 0
-
-    def data_to_send(self) -> bytes:
-        """Return the answers since the last call."""
-        out, self._out = self._out, []
-        return out[0] if len(out) == 1 else b"".join(out)
-
-    # answers
-
-    def _render(self, code: int, enhanced: str, text: str | Sequence[str]) -> bytes:
-        lines = [text] if isinstance(text, str) else text
-        if not lines or not all(_TEXT.fullmatch(line) for line in lines):
-            raise LocalProtocolError("the text of a reply holds a control character, or there is none")
-        match = _ENHANCED.fullmatch(enhanced)
-        if enhanced and not (match and int(match[1]) == code // 100):
-            raise LocalProtocolError(f"{enhanced} does not go with {code}")
-        prefix = f"{enhanced} " if enhanced and self._enhanced else ""
-        rendered = [f"{code}-{prefix}{line}\r\n" for line in lines[:-1]]
-        rendered.append(f"{code} {prefix}{lines[-1]}\r\n")
-        return "".join(rendered).encode()
-
-    def _answered(self, code: int) -> None:
-        stage, positive = self.owed, code < 400
-        self.owed_replies -= 1
-        if self.owed_replies == 0:
-            self.owed = None
-        if code == 421:  # RFC 5321 section 3.8: closes the channel wherever it stands
-            self._close()
-        elif stage is Stage.CONNECT:
-            self.state = State.START if positive else State.REFUSED
-        elif stage is Stage.LHLO:
-            self.state = State.READY if positive else State.START
-        elif stage is Stage.MAIL and positive:
-            self.state, self._accepted, self._size = State.MAIL, 0, 0
-            self._chunks_taken = self._chunk_failed = False
-        elif stage is Stage.RCPT and positive:
-            self.state = State.RCPT
-            self._accepted += 1
-        elif stage is Stage.DATA and positive:
-            self.state, self._unstuffer, self._size = State.CONTENT, Unstuffer(), 0
-        elif stage is Stage.FINAL and self.owed is None:
-            self.state = State.READY
-
-    def _owe(self, stage: Stage, replies: int = 1) -> None:
-        self.owed, self.owed_replies = stage, replies
-
-    def _say(self, code: int, enhanced: str, text: str) -> None:
-        self._out.append(self._render(code, enhanced, text))
-
-    def _complain(self, code: int, enhanced: str, text: str) -> None:
-        """Answer a fault of the client's; too many of them end the connection."""
-        self._say(code, enhanced, text)
-        self._errors += 1
-        if self._errors >= self.limits.errors:
-            self._say(421, "4.7.0", "too many errors")
-            self._close()
-
-    def _close(self) -> None:
-        self.state, self.owed, self._buffer, self._at = State.CLOSED, None, b"", 0
 
     # commands
 

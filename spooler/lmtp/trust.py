@@ -111,6 +111,10 @@ class Trust:
             return False
         return (self._several if recipients > 1 else self._some)[kind] >= self._probation
 
+    def most_recipients(self) -> int | None:
+        """How many recipients a transaction may have, None where no limit is known."""
+        return 1 if self.single_recipient else self.limits.most_recipients()
+
     def fits(self, stage: Stage, reply: Reply, marker: str | None) -> bool:
         """Whether a reply may stand in a slot of this stage, by the marker."""
         if marker is None or not reply.positive or stage not in _MARKED:

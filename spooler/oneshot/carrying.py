@@ -174,8 +174,8 @@ class _Carrier:
 
     def next(self, session: Session) -> Transaction | None:
         """Return a transaction for the next group; what the server announced not to take is told at once."""
-        trust, offered, errand = self._trusts[session.destination], session.capabilities, self._errand
-        most = 1 if trust.single_recipient else trust.limits.most_recipients()
+        offered, errand = session.capabilities, self._errand
+        most = self._trusts[session.destination].most_recipients()
         while self._waiting:
             next_group = self._waiting.popleft()
             addresses = next_group.recipients

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spooler.policy.beats import DEAD, GRACE
+from spooler.policy import beats
 from spooler.policy.poison import SUSPECT, deaths
 from spooler.reply import Stage
 
@@ -112,7 +112,7 @@ def _leased(row: QueuedRecipient, lease: int, around: Surroundings, now: int) ->
             kind=GateKind.WORKER_SILENT,
             why=where,
             since=worker.beat_at,
-            clears=worker.beat_at + int((DEAD + GRACE) * 1e6),
+            clears=worker.beat_at + int((beats.DEAD + beats.GRACE) * 1e6),
             worker=lease,
         )
     standing = around.standings.get(lease)
@@ -175,7 +175,7 @@ def _is_full(route: RouteStanding) -> bool:
 
 
 def _silent(worker: WorkerRow, now: int) -> bool:
-    return now - worker.beat_at > DEAD * 1e6
+    return now - worker.beat_at > beats.DEAD * 1e6
 
 
 def _last_words(row: QueuedRecipient) -> str:

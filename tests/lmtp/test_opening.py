@@ -103,6 +103,33 @@ def test_level_none_never_asks() -> None:
     assert talk.step is Step.DONE
 
 
+@pytest.mark.parametrize(
+    ("level", "before", "says"),
+    [
+        (TlsLevel.NONE, (), ("220 host",)),
+        (TlsLevel.NONE, (("220 host",),), ("250 host",)),
+        (TlsLevel.MAY, (("220 host",),), OFFERS_TLS),
+        (TlsLevel.MAY, (("220 host",), OFFERS_TLS), ("454 4.7.0 not now",)),
+    ],
+    ids=["greeting", "lhlo", "lhlo offers tls", "starttls"],
+)
+@pytest.mark.parametrize("credentials", [None, ME], ids=["nobody", "somebody"])
+def test_a_server_that_closes_in_the_same_breath(
+    level: TlsLevel,
+    before: tuple[tuple[str, ...], ...],
+    says: tuple[str, ...],
+    credentials: Credentials | None,
+) -> None:
+    """421 right behind a reply, as of one that shuts down: the way ends there, and nothing more is said."""
+    talk = Talk(level, credentials=credentials, local=True)
+    for lines in before:
+        talk.say(*lines)
+    with pytest.raises(OpeningError, match=r"the server closes at once: 421 4\.3\.2 shutting down") as caught:
+        talk.say(*says, "421 4.3.2 shutting down")
+    assert caught.value.trouble is Trouble.BUSY
+    assert talk.hear() == b""
+
+
 @pytest.mark.parametrize("level", REQUIRED)
 def test_a_required_level_never_falls_back(level: TlsLevel) -> None:
     """STARTTLS that is not offered, or refused for now or for good, ends the way; nothing more is said."""

@@ -48,11 +48,16 @@ def secured(files: Files, level: TlsLevel = TlsLevel.SECURE, *, implicit: bool =
     return Security(NEAR, tls=Tls(level=level, ca=ca, implicit=implicit))
 
 
+async def agree_to_tls(peer: Peer, answer: bytes = b"220 go\r\n") -> None:
+    """Offer STARTTLS, and answer it so."""
+    await peer.greet(OFFERS)
+    await peer.hear(b"STARTTLS\r\n")
+    await peer.say(answer)
+
+
 async def starttls(peer: Peer, certificate: Path, *, hello: bytes = CHUNKING_HELLO) -> None:
     """Serve the whole way to mail by STARTTLS."""
-    await peer.greet(OFFERS.replace(b"LHLO", b""))
-    await peer.hear(b"STARTTLS\r\n")
-    await peer.say(b"220 go\r\n")
+    await agree_to_tls(peer)
     await peer.secure(server_context(certificate))
     await peer.hear(b"LHLO client\r\n")
     await peer.say(hello)
@@ -90,9 +95,7 @@ async def test_mail_under_tls(certificates: Files, version: str) -> None:
     async with connected() as (session, peer), trio.open_nursery() as nursery:
 
         async def server() -> None:
-            await peer.greet(OFFERS)
-            await peer.hear(b"STARTTLS\r\n")
-            await peer.say(b"220 go\r\n")
+            await agree_to_tls(peer)
             await peer.secure(context)
             await peer.hear(b"LHLO client\r\n")
             await peer.say(b"250-peer\r\n250 PIPELINING\r\n")
@@ -286,9 +289,7 @@ async def test_what_follows_starttls(certificates: Files, answer: bytes, why: st
     async with connected() as (session, peer):
 
         async def serve(peer: Peer) -> None:
-            await peer.greet(OFFERS)
-            await peer.hear(b"STARTTLS\r\n")
-            await peer.say(answer)
+            await agree_to_tls(peer, answer)
             assert await peer.rest() == b""
 
         with pytest.raises(ConnectError, match=why):
@@ -301,9 +302,7 @@ async def test_plain_text_in_place_of_the_handshake(certificates: Files) -> None
         async with connected() as (session, peer):
 
             async def serve(peer: Peer) -> None:
-                await peer.greet(OFFERS)
-                await peer.hear(b"STARTTLS\r\n")
-                await peer.say(b"220 go\r\n")
+                await agree_to_tls(peer)
                 await peer.stream.receive_some()
                 await peer.say(b"250-peer\r\n250 SIZE\r\n")
 
@@ -319,9 +318,7 @@ async def test_a_server_that_is_silent_in_the_handshake(
     async with connected() as (session, peer):
 
         async def serve(peer: Peer) -> None:
-            await peer.greet(OFFERS)
-            await peer.hear(b"STARTTLS\r\n")
-            await peer.say(b"220 go\r\n")
+            await agree_to_tls(peer)
 
         began = trio.current_time()
         with pytest.raises(ConnectError, match="not done in time"):
@@ -334,9 +331,7 @@ async def test_a_server_that_hangs_up_in_the_handshake(certificates: Files) -> N
     async with connected() as (session, peer):
 
         async def serve(peer: Peer) -> None:
-            await peer.greet(OFFERS)
-            await peer.hear(b"STARTTLS\r\n")
-            await peer.say(b"220 go\r\n")
+            await agree_to_tls(peer)
             await peer.stream.receive_some()
             await peer.hang_up()
 
@@ -502,9 +497,7 @@ async def test_files_that_are_not_right(tmp_path: Path) -> None:
         tls = Tls(level=TlsLevel.VERIFY, ca=str(tmp_path / "none"))
 
         async def serve(peer: Peer) -> None:
-            await peer.greet(OFFERS)
-            await peer.hear(b"STARTTLS\r\n")
-            await peer.say(b"220 go\r\n")
+            await agree_to_tls(peer)
 
         with pytest.raises(ConnectError, match="none cannot be read") as caught:
             await greet(session, Security(NEAR, tls=tls), serve, peer)

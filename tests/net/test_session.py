@@ -248,6 +248,28 @@ async def test_refusing_or_foreign_greeting(greeting: bytes, says: str) -> None:
             await session.greet("client")
 
 
+@pytest.mark.parametrize("behind", [b"421 4.3.2 shutting down\r\n", b"250 what\r\n", b"what?\r\n", b""])
+@pytest.mark.parametrize("greeted", [False, True])
+async def test_what_comes_right_behind_a_reply_before_mail(behind: bytes, *, greeted: bool) -> None:
+    """Whatever it is, and if it is the end of the stream: there is no connection, and nothing worse."""
+    async with connected() as (session, peer), trio.open_nursery() as nursery:
+
+        async def server() -> None:
+            if greeted:
+                await peer.say(b"220 host\r\n")
+                await peer.hear(b"\r\n")
+            await peer.say((b"250 host\r\n" if greeted else b"220 host\r\n") + behind)
+            await peer.hang_up()
+
+        nursery.start_soon(server)
+        if greeted and not behind:
+            await session.greet("client")  # mail finds that it has gone
+            assert not session.alive()
+        else:
+            with pytest.raises(ConnectError):
+                await session.greet("client")
+
+
 async def test_server_without_lhlo_is_no_lmtp_server() -> None:
     """An SMTP server refuses LHLO; the error carries its words, and says what to check."""
     async with connected() as (session, peer), trio.open_nursery() as nursery:

@@ -17,15 +17,15 @@ from tests.servers.process import SPOOLER, tail
 from tests.spool.making import message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _PATIENCE = 60.0  # seconds for what takes two or three on a quiet machine
 
 
 class Command:
-    """`spooler ARGUMENTS` with a log, in a process group of its own."""
+    """`spooler ARGUMENTS`, or what stands for it, with a log, in a process group of its own."""
 
-    def __init__(self, log: Path, *arguments: str, http: str) -> None:
+    def __init__(self, log: Path, *arguments: str, http: str, program: Sequence[str]) -> None:
         self._log = log
         self.known: set[int] = set()
         """The processes that were ever looked at, to be ended with this one."""
@@ -33,7 +33,7 @@ class Command:
         environment["SPOOLER_HTTP"] = http
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [*SPOOLER, *arguments],
+                [*program, *arguments],
                 stderr=file,
                 stdin=subprocess.DEVNULL,
                 env=environment,
@@ -84,9 +84,11 @@ def is_there(pid: int) -> bool:
 
 
 @contextmanager
-def running(log: Path, *arguments: str, http: str = "off") -> Iterator[Command]:
+def running(
+    log: Path, *arguments: str, http: str = "off", program: Sequence[str] = SPOOLER
+) -> Iterator[Command]:
     """Run a command for the block; whatever is left of it then is killed."""
-    command = Command(log, *arguments, http=http)
+    command = Command(log, *arguments, http=http, program=program)
     try:
         yield command
     finally:
