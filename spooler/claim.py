@@ -43,7 +43,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Want(msgspec.Struct, frozen=True, gc=False):
-    """How many due recipients of a route a worker can take now."""
+    """How many due recipients of a route a worker can take now; with `job`, of this job alone."""
 
     route: str
     limit: int
+    job: str = ""

@@ -59,6 +59,14 @@ class TallyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     count: int
 
 
+class JobLeft(msgspec.Struct, frozen=True, gc=False):
+    """Of a job: how many recipients are queued and not held, and when the first that nobody has in hand is
+    or was due, µs UTC."""
+
+    count: int
+    due: int | None
+
+
 class QueueFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which queued recipients to show; None (or False) means any. Addresses are compared without case.
 

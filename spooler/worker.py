@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from spooler.changes import changes
-from spooler.delivery.claimer import POLL, Claimer, Until
+from spooler.delivery.claimer import POLL, Claimer
 from spooler.delivery.crew import Gear
 from spooler.delivery.fleet import Fleet
 from spooler.delivery.heartbeat import Heartbeat, boot_id, boottime, whereabouts
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spooler.config import Config, Route
+    from spooler.delivery.drain import Drain
     from spooler.delivery.lane import Lane
     from spooler.net.transport import Dial
     from spooler.worker_standing import WorkerStanding
@@ -66,7 +67,7 @@ class WorkerRun:
         config: Config,
         journals: Path,
         observe: Observe,
-        until: Until | None = None,
+        drain: Drain | None = None,
         poll: float = POLL,
         clock: Callable[[], int] = now_us,
         uptime: Callable[[], float] = boottime,
@@ -78,7 +79,7 @@ class WorkerRun:
         self._config = config
         self._journals = journals
         self._observe = observe
-        self._until = until
+        self._drain = drain
         self._poll = poll
         self._clock = clock
         self._uptime = uptime
@@ -190,7 +191,7 @@ class WorkerRun:
             settler=settler,
             lanes=self._lanes,
             limits=self._config.worker,
-            until=self._until,
+            drain=self._drain,
             poll=self._poll,
         )
         fleet = Fleet(gear=gear, settler=settler, lanes=self._lanes, nudge=claimer.nudge)
@@ -225,7 +226,7 @@ class WorkerRun:
             nursery.start_soon(chores.run)
             nursery.start_soon(self._tidy, pool, journal)
             nursery.start_soon(Pauses(ground, self._lanes, resumed=claimer.look).run)
-            if self._until is None:  # a drain has no use for mail that comes later
+            if self._drain is None:  # a drain has no use for mail that comes later
                 nursery.start_soon(claimer.listen)
             await self._deliver(worker, claimer, fleet)
             settled = await self._finish(settler)

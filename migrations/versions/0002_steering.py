@@ -1,4 +1,4 @@
-"""What a worker publishes of itself, and routes that a person has paused."""
+"""What a worker publishes of itself, routes that a person has paused, and a job's messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Bring a spool of 0001 to 0002; takes no time, however long the queue is."""
+    """Bring a spool of 0001 to 0002; reads all messages once, for the index of those of a job."""
     op.add_column("worker", sa.Column("standing", sa.Text))
     op.create_table(
         "pause",
@@ -21,3 +21,5 @@ def upgrade() -> None:
         sa.Column("who", sa.Text, nullable=False),
         sa.Column("why", sa.Text, nullable=False),
     )
+    of_job = sa.text("job <> ''")
+    op.create_index("message_job", "message", ["job", "id"], sqlite_where=of_job, postgresql_where=of_job)

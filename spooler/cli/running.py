@@ -12,7 +12,7 @@ import trio
 from spooler import collector
 from spooler.cli.progress import SHOW_EVERY, Summary, Tally, bar
 from spooler.cli.signals import read_again, watch_reload, watch_signals
-from spooler.delivery.claimer import Until
+from spooler.delivery.drain import Drain
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.events import Event, Risk, WorkerState
 from spooler.ops.logging import EventLog
@@ -95,7 +95,7 @@ def run_drain(
                 config=_part_of(settings.config, tether),
                 journals=settings.journals,
                 observe=observe,
-                until=Until(empty=until_empty),
+                drain=Drain(until_empty=until_empty),
                 spool_pid=spool.pid,
             )
             total = await spool.left()

@@ -9,7 +9,6 @@ streamed when their transaction runs.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,23 +28,19 @@ if TYPE_CHECKING:
 
     from spooler.claim import ClaimedRecipient
     from spooler.config import Worker
+    from spooler.delivery.drain import Drain
     from spooler.delivery.lane import Lane
     from spooler.delivery.ports import Ground
+    from spooler.records import JobLeft
 
 POLL = 0.1  # seconds between looks at a spool that had nothing due
 SLICE = 1 << 20  # bytes of contents read by one call: for a moment there are a few copies of them
+LOOK_SHARE = 20  # times as long as it took to look at what is left of a job, it is left alone
 PATIENCE = 3  # failures in a row after which a drain takes a route for dead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Until:
-    """When a drain ends: `nothing_due`, or `empty` (nothing is left at all)."""
-
-    empty: bool
-
-
 class Claimer:
-    """One per worker; `run` is its task, and returns when `until` has come true."""
+    """One per worker; `run` is its task, and returns when a drain has come to its end."""
 
     def __init__(
         self,
@@ -54,14 +49,16 @@ class Claimer:
         settler: Settler,
         lanes: Mapping[str, Lane],
         limits: Worker,
-        until: Until | None,
+        drain: Drain | None,
         poll: float = POLL,
     ) -> None:
         self._ground = ground
         self._settler = settler
         self._lanes = lanes
         self.limits = limits
-        self._until = until
+        self._drain = drain
+        self._job = drain.job if drain is not None else ""
+        self._pace = drain.pace if drain is not None else None
         self._wake = trio.Event()
         self._poll = poll
         self._unread: deque[Claim] = deque()
@@ -74,6 +71,10 @@ class Claimer:
         """Whether something may have come due since the last look."""
         self._silence: float | None = None
         """For how many seconds the spool would tell us; None: never, so that it must be looked at."""
+        self._rest_until = 0.0
+        """When what is left of a job may be looked at again: all of it is."""
+        self._paced = False
+        """Whether there is room for more, but it is too early."""
         self._stopping = False
         self._isolation = Isolation(ground)
 
@@ -120,7 +121,7 @@ class Claimer:
             if wants:
                 await self._claim(wants)
                 continue
-            if self._until is not None and self._idle() and await self._done():
+            if self._drain is not None and not self._paced and self._idle() and await self._done():
                 return
             with trio.move_on_after(self._pause()):
                 await self._wake.wait()
@@ -136,7 +137,10 @@ class Claimer:
         """How long nothing happens by itself; lanes that wait for a probe do not tell when it is over."""
         if self._isolation.waiting:
             return min(self._poll, self._isolation.pause)
-        if self._until is not None or any(
+        if self._paced:
+            assert self._pace is not None
+            return min(self._poll, self._pace.pause(trio.current_time()))
+        if self._drain is not None or any(
             name not in self._dry and not lane.closed for name, lane in self._lanes.items()
         ):
             return self._poll
@@ -148,31 +152,55 @@ class Claimer:
         self._news = False
         self._looked_at = trio.current_time()
         now = ground.clock()
-        routes = sorted(self._dry)
-        due = await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
+        due = await self._next_due(sorted(self._dry), now)
         if due is not None and due <= now:
             self._dry.clear()
         else:
             wait = self._poll if self._silence is None else self._silence
+            wait = max(wait, self._rest_until - trio.current_time())
             if due is not None:
                 wait = min(wait, (due - now) / 1e6)
             self._look_at = trio.current_time() + wait
 
+    async def _next_due(self, routes: Sequence[str], now: int) -> int | None:
+        """When the next recipient of these routes that is this drain's, if it is one, is or was due."""
+        ground = self._ground
+        if not self._job:
+            return await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
+        return (await self._job_left(routes)).due
+
+    async def _job_left(self, routes: Sequence[str]) -> JobLeft:
+        ground = self._ground
+        began = trio.current_time()
+        left = await insist(ground, "looking", lambda: ground.spool.job_left(routes, self._job))
+        now = trio.current_time()
+        self._rest_until = now + LOOK_SHARE * (now - began)
+        return left
+
     def _wants(self) -> list[Want]:
         limits = self.limits
         now = trio.current_time()
+        most = limits.claim
+        self._paced = False
         if self._unread or self._room() <= 0:
             for lane in self._lanes.values():
                 lane.room(batch=1, now=now)  # memory is full: what waits for a mailbox that is stuck leaves
             return []
         if self._settler.backlog > 4 * limits.claim:
             return []
+        if self._pace is not None:
+            most = min(most, self._pace.allowed(now))
         wants = []
         for lane in self._lanes.values():
             if lane.name not in self._dry:
                 room = lane.room(batch=limits.claim, now=now)
-                if room:
-                    wants.append(Want(lane.name, room))
+                if room and not most:
+                    self._paced = True
+                elif room:
+                    want = Want(lane.name, min(room, most), self._job)
+                    wants.append(want)
+                    if self._pace is not None:
+                        most -= want.limit
         return wants
 
     async def _claim(self, wants: Sequence[Want]) -> None:
@@ -186,6 +214,8 @@ class Claimer:
         taken = dict.fromkeys((want.route for want in wants), 0)
         for claim in claims:
             taken[claim.route] += len(claim.recipients)
+        if self._pace is not None:
+            self._pace.claimed(sum(taken.values()))
         for want in wants:
             if taken[want.route]:
                 ground.observe(Claimed(route=want.route, recipients=taken[want.route]))
@@ -271,21 +301,22 @@ class Claimer:
 
     async def _done(self) -> bool:
         """Whether a drain may end: nothing is due on a route that lives, or nothing is left."""
-        assert self._until is not None
+        assert self._drain is not None
         ground = self._ground
         await self._settler.flushed()
         if self._isolation.waiting:
             return False
-        if self._until.empty:
+        if self._drain.until_empty:
             served = [name for name, lane in self._lanes.items() if not lane.stopping]
+            if self._job:
+                early = trio.current_time() < self._rest_until
+                return not early and (await self._job_left(served)).count == 0
             return await insist(ground, "counting", lambda: ground.spool.left(served)) == 0
         live = [
             lane for lane in self._lanes.values() if lane.health.failures < PATIENCE and not lane.stopping
         ]
         now = ground.clock()
-        due = await insist(
-            ground, "looking", lambda: ground.spool.next_due([lane.name for lane in live], now=now)
-        )
+        due = await self._next_due([lane.name for lane in live], now)
         # what we put off ourselves is no less due
         return due is None or due > max([now, *(lane.postponed_to for lane in live)])
 

@@ -20,6 +20,7 @@ from spooler.envelope import Priority
 from spooler.records import State, WorkerRow
 from spooler.result import Doubtful
 from spooler.spool import isolating, sql
+from spooler.spool.of_job import JobClaims
 from spooler.spool.statements import leasing as st
 from spooler.spool.tallies import Deltas, slot
 from spooler.worker_standing import decode
@@ -51,6 +52,7 @@ class Leases:
         self._mutex = threading.Lock()
         self._owed: dict[tuple[str, int], int] = {}  # (route, priority) -> eighths of a recipient
         self._held: dict[int, int] = {}  # worker -> how many it holds, or more
+        self._jobs = JobClaims(_CLAIMS.decode)
         self._doubtful: dict[int, list[Key]] = {}  # worker -> claims whose commit was not acknowledged
 
     def register(self, ids: IdMaker, *, host: str, pid: int, now: int) -> int:
@@ -91,6 +93,9 @@ class Leases:
             in_doubt=lambda result: self._doubt(worker, result[0]),
         )
         self._owed = owed
+        for want in wants:
+            if want.job:
+                self._jobs.claimed(want, [claim for claim in claims if claim.route == want.route])
         self._hold(worker, sum(len(claim.recipients) for claim in claims))
         return claims
 
@@ -102,6 +107,11 @@ class Leases:
         claims: list[Claim] = []
         take = _take_sqlite if conn.dialect.name == "sqlite" else _take_postgres
         for want in wants:
+            if want.job:
+                taken = self._jobs.claim(conn, worker, want, now=now)
+                _count(deltas, want.route, taken)
+                claims += taken
+                continue
             for priority, limit in _shares(conn, worker, want, now, owed):
                 taken = take(conn, worker, route=want.route, priority=priority, now=now, limit=limit)
                 _count(deltas, want.route, taken)

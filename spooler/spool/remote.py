@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from spooler.claim import Claim, Want
     from spooler.command import Pause
-    from spooler.records import QueuedRecipient, QueueFilter, SettleReport, WorkerRow
+    from spooler.records import JobLeft, QueuedRecipient, QueueFilter, SettleReport, WorkerRow
     from spooler.result import Doubtful, RecipientResult
     from spooler.sample import Sample, Traced
     from spooler.vitals import SpoolVitals
@@ -119,6 +119,10 @@ class RemoteSpool:
 
     async def left(self, routes: Sequence[str] | None = None) -> int:
         return int(await self._call("left", routes))
+
+    async def job_left(self, routes: Sequence[str], job: str) -> JobLeft:
+        found: JobLeft = await self._call("job_left", routes, job)
+        return found
 
     async def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:
         return int(await self._call("expire", routes, now, limit))

@@ -68,6 +68,8 @@ message = sa.Table(
     sa.Column("digest", sa.Text),
 )
 sa.Index("message_expires", message.c.expires, message.c.id)
+_of_job = message.c.job != ""
+sa.Index("message_job", message.c.job, message.c.id, sqlite_where=_of_job, postgresql_where=_of_job)
 # a message's own content has the message's id: only contents shared by several need looking up
 _shared = message.c.content != message.c.id
 sa.Index("message_shared_content", message.c.content, sqlite_where=_shared, postgresql_where=_shared)

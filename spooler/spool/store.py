@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from spooler.ident import IdMaker, format_id
 from spooler.records import (
+    JobLeft,
     LedgerEntry,
     MessageInfo,
     QueuedRecipient,
@@ -19,7 +20,7 @@ from spooler.records import (
     WorkerRow,
 )
 from spooler.result import NO_ROUTES, Outcome
-from spooler.spool import contents, intake, looking, pausing, settling, wake
+from spooler.spool import contents, intake, looking, of_job, pausing, settling, wake
 from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
 from spooler.spool.leasing import Leases
@@ -215,6 +216,10 @@ class Store:
     def left(self, routes: Sequence[str] | None = None) -> int:
         """How many recipients are queued and not held, leased or not; None means on all routes."""
         return looking.left(self._db, routes)
+
+    def job_left(self, routes: Sequence[str], job: str) -> JobLeft:
+        """Return how much of a job these routes have, and when it is due; looks at all that is left of it."""
+        return of_job.left(self._db, routes, job)
 
     def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:
         """End as expired what is over its time and not leased; returns how many, `limit` if perhaps more."""

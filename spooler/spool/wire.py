@@ -13,7 +13,7 @@ import msgspec
 from spooler import errors
 from spooler.claim import Claim, Want
 from spooler.command import Pause
-from spooler.records import QueuedRecipient, QueueFilter, SettleReport, WorkerRow
+from spooler.records import JobLeft, QueuedRecipient, QueueFilter, SettleReport, WorkerRow
 from spooler.result import Doubtful, RecipientResult
 from spooler.sample import Sample, Traced
 from spooler.spool.starting import LENGTH
@@ -46,6 +46,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "next_due": (tuple[list[str], int], int | None),
     "changed": (tuple[()], float | None),
     "pauses": (tuple[()], list[Pause]),
+    "job_left": (tuple[list[str], str], JobLeft),
     "left": (tuple[list[str] | None], int),
     "expire": (tuple[list[str] | None, int, int], int),
     "sweep": (tuple[int, int], int),

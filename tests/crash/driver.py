@@ -25,7 +25,7 @@ import psycopg  # noqa: F401  # loaded before the fork
 import trio
 
 from spooler.config import load_config
-from spooler.delivery.claimer import Until
+from spooler.delivery.drain import Drain
 from spooler.envelope import CHUNK_SIZE
 from spooler.errors import SpoolerError
 from spooler.events import TransactionEnded
@@ -119,7 +119,7 @@ def deliver(job: Job, out: int) -> int:
                 config=config,
                 journals=Path(config.worker.journal),
                 observe=observe,
-                until=Until(empty=True),
+                drain=Drain(until_empty=True),
                 poll=0.01,
             )
             return await run.run()

@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from spooler.config import Config, Duration, Retry, Route, Worker
-from spooler.delivery.claimer import Until
+from spooler.delivery.drain import Drain
 from spooler.envelope import BodyType, Content, NewMessage, NewRecipient
 from spooler.sink.script import Script
 from spooler.sink.server import serve
@@ -137,7 +137,7 @@ class House:
             config=Config(routes=routes, lhlo="client", worker=unsynced),
             journals=self.journals,
             observe=self.events.append,
-            until=None if until_empty is None else Until(empty=until_empty),
+            drain=None if until_empty is None else Drain(until_empty=until_empty),
             clock=clock,
             uptime=trio.current_time,
             poll=1.0,

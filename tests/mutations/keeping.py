@@ -47,8 +47,8 @@ DELIVERY = (
     Mutation(
         "contents read whatever is in memory",
         "spooler/delivery/claimer.py",
-        "        return self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())\n",
-        "        return self._limits.buffer\n",
+        "        return self.limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())\n",
+        "        return self.limits.buffer\n",
         ("tests/simulation/test_memory.py",),
     ),
     Mutation(
@@ -104,7 +104,7 @@ DELIVERY = (
     Mutation(
         "a worker that is slow robbed",
         "spooler/delivery/heartbeat.py",
-        "if worker in gone or self._credit - since >= DEAD + GRACE:",
+        "if worker in gone or self._credit - since >= beats.DEAD + beats.GRACE:",
         "if worker in gone or self._credit - since >= 0:",
         ("tests/delivery/test_running.py",),
     ),
@@ -118,7 +118,7 @@ DELIVERY = (
     Mutation(
         "a lane with parcels and nobody to serve it",
         "spooler/delivery/crew.py",
-        "            if not self._busy and lane.ready:\n",
+        "            if not self.busy and lane.ready:\n",
         "            if False:\n",
         ("tests/delivery/test_concurrency.py::test_whoever_leaves_last_leaves_nothing_behind",),
     ),
@@ -243,8 +243,8 @@ SPOOL = (
     Mutation(
         "a fenced worker claims",
         "spooler/spool/statements/leasing.py",
-        "FROM worker w WHERE w.id = :worker AND w.fenced IS NULL",
-        "FROM worker w WHERE w.id = :worker",
+        "    WHERE w.id = :worker AND w.fenced IS NULL {{share}}\n",
+        "    WHERE w.id = :worker {{share}}\n",
         ("tests/spool/test_claim.py",),
     ),
     Mutation(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spooler.config import Config
-    from spooler.delivery.claimer import Until
+    from spooler.delivery.drain import Drain
     from spooler.destination import Destination
     from spooler.net.poller import Poller
     from tests.simulation.diary import Diary
@@ -55,7 +55,7 @@ class Life:
     def __str__(self) -> str:
         return f"life {self._number}"
 
-    async def run(self, config: Config, *, until: Until | None, killed_after: float | None = None) -> None:
+    async def run(self, config: Config, *, drain: Drain | None, killed_after: float | None = None) -> None:
         """Live to the end; `killed_after` seconds at the latest it is killed, where that is given."""
         world = self.world
         self.scales = Scales(config, world.chance)
@@ -68,7 +68,7 @@ class Life:
                 config=config,
                 journals=self.host.root,
                 observe=self._observe,
-                until=until,
+                drain=drain,
                 poll=world.poll,
                 clock=self.host.clock,
                 uptime=trio.current_time,

@@ -19,7 +19,7 @@ import trio
 from trio.testing import MockClock
 
 from spooler.delivery import housekeeping
-from spooler.delivery.claimer import Until
+from spooler.delivery.drain import Drain
 from spooler.ident import IdMaker
 from spooler.journal import writer
 from spooler.spool import migrate
@@ -151,13 +151,14 @@ class World:
                 else chance.pick((0.0, 1.0, 60.0, 3600.0, DAY)) * chance.between(0, 1)
             )
             life = Life(self, chance.pick(self.hosts), number=self.count())
-            until = None if self._patient else chance.pick((None, Until(empty=False), Until(empty=False)))
+            some = (None, Drain(until_empty=False), Drain(until_empty=False))
+            drain = None if self._patient else chance.pick(some)
             killed_after = 10 ** chance.between(-2, 2.5) if chance.may(0.4) else None
             stop_after = 10 ** (chance.between(2.9, 3.1) if self._patient else chance.between(0, 2.5))
             self._lives.add(life)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop, life, stop_after)
-                await life.run(self._config, until=until, killed_after=killed_after)
+                await life.run(self._config, drain=drain, killed_after=killed_after)
                 nursery.cancel_scope.cancel()
             self._lives.discard(life)
             self._check()
@@ -218,7 +219,7 @@ class World:
                 await trio.sleep(max(0.0, (due - host.clock()) / 1e6) + 0.001)
             life = Life(self, host, number=self.count())
             with trio.fail_after(LONGEST_DRAIN):
-                await life.run(self._config, until=Until(empty=False))
+                await life.run(self._config, drain=Drain(until_empty=False))
             self._check()
 
 

@@ -1,0 +1,53 @@
+"""How many recipients a drain may claim: at most so many a second, and in the beginning fewer.
+
+A bucket that is filled by time. It holds what may be claimed in a fifth of a second, so no more than that is
+ever made up for at once; and nothing is claimed before a part of it is full, so that claims stay few.
+"""
+
+from __future__ import annotations
+
+BURST = 0.2  # seconds
+PART = 0.25  # of the bucket
+FIRST = 0.1  # of the rate, where it climbs
+
+
+class Pace:
+    """Mutable; `rate` in recipients a second, `ramp` seconds until it is reached. Times are trio's."""
+
+    def __init__(self, rate: float, *, ramp: float = 0.0) -> None:
+        self._rate = rate
+        self._ramp = ramp
+        self._began: float | None = None
+        self._seen = 0.0
+        self._tokens = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Pace {self._rate:g} a second, {self._tokens:.1f} in the bucket>"
+
+    def rate(self, now: float) -> float:
+        """How fast it may go now, in recipients a second."""
+        if self._began is None or not self._ramp:
+            return self._rate
+        part = FIRST + (1 - FIRST) * (now - self._began) / self._ramp
+        return self._rate * min(1.0, part)
+
+    def allowed(self, now: float) -> int:
+        """How many recipients may be claimed now."""
+        if self._began is None:
+            self._began = self._seen = now
+        # by the rate in the middle of the time that went by
+        self._tokens += (now - self._seen) * self.rate((now + self._seen) / 2)
+        self._seen = now
+        rate = self.rate(now)
+        bucket = max(1.0, rate * BURST)
+        self._tokens = min(self._tokens, bucket)
+        return int(self._tokens) if self._tokens >= max(1.0, bucket * PART) else 0
+
+    def claimed(self, count: int) -> None:
+        """So many were."""
+        self._tokens -= count
+
+    def pause(self, now: float) -> float:
+        """Seconds until some may be claimed again."""
+        rate = self.rate(now)
+        return max(0.0, (max(1.0, rate * BURST * PART) - self._tokens) / rate)
