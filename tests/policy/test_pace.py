@@ -1,0 +1,59 @@
+"""No more a second than was asked for, and soon that many."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from spooler.policy.pace import BURST, FIRST, Pace
+
+
+def _run(pace: Pace, seconds: float, *, most: int = 1000, rng: random.Random | None = None) -> list[float]:
+    """Claim as a worker does; when each recipient was claimed."""
+    now, claimed = 50.0, []
+    while now < 50.0 + seconds:
+        count = min(most, pace.allowed(now))
+        pace.claimed(count)
+        claimed += [now - 50.0] * count
+        now += max(pace.pause(now), rng.uniform(0, 0.5) if rng else 0.001)
+    return claimed
+
+
+@pytest.mark.parametrize("rate", [0.5, 3, 100, 20_000])
+def test_the_rate_is_kept_and_reached(rate: float) -> None:
+    """Whatever the rate, over any stretch of time."""
+    seconds = 20.0 if rate > 1 else 60.0
+    claimed = _run(Pace(rate), seconds)
+    assert len(claimed) >= rate * (seconds - 1) * 0.95
+    burst = max(1.0, rate * BURST)
+    for start in range(int(seconds) - 2):
+        assert sum(start <= at < start + 2 for at in claimed) <= 2 * rate + burst + 1
+
+
+def test_what_was_not_used_is_not_made_up_for() -> None:
+    """After a pause no more than a fifth of a second's worth comes at once."""
+    pace = Pace(100)
+    assert pace.allowed(0.0) == 0
+    assert pace.allowed(1000.0) == 20
+    pace.claimed(20)
+    assert pace.allowed(1000.0) == 0
+    assert 0 < pace.pause(1000.0) <= BURST
+
+
+def test_claims_come_at_uneven_times() -> None:
+    """Who comes late now and then does not go faster for it."""
+    claimed = _run(Pace(100), 100, rng=random.Random(1))
+    assert 100 * 100 * 0.5 < len(claimed) <= 100 * 100 + 20
+
+
+def test_the_rate_climbs() -> None:
+    """From a tenth to all of it, evenly."""
+    pace = Pace(1000, ramp=10)
+    claimed = _run(pace, 20)
+    seconds = [sum(second <= at < second + 1 for at in claimed) for second in range(20)]
+    assert seconds[0] < 1000 * (FIRST + 0.15)
+    assert all(later >= before * 0.9 for before, later in zip(seconds, seconds[1:], strict=False))
+    assert 450 < seconds[4] < 600
+    assert all(950 <= each <= 1050 for each in seconds[11:19])
+    assert "a second" in repr(pace)
