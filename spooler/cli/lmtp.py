@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 NAME = "lmtp"
+_NO_VALUE = "\0"  # of -d: no argument can be so, and one that is empty is a mistake
 _FILE = click.Path(path_type=Path, readable=False)  # that it cannot be read is ours to say
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The options as they were given; `None`, False or empty where they were not.
 
-    `destination`: each value of `-d`, "" where it had none. `spool`: "" where it had no value.
+    `destination`: each value of `-d`, `_NO_VALUE` where it had none. `spool`: "" where it had no value.
     """
 
     sender: str | None
@@ -60,15 +61,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def debug(self) -> bool:
         """Whether the dialogue is shown."""
-        return self.verbose or "" in self.destination
+        return self.verbose or _NO_VALUE in self.destination
 
     @property
-    def place(self) -> str:
-        """The destination that `-d` names, "" for none."""
-        named = [value for value in self.destination if value]
+    def place(self) -> str | None:
+        """The destination that `-d` names."""
+        named = [value for value in self.destination if value != _NO_VALUE]
         if len(named) > 1:
             raise UsageError("-d names several destinations", hint="give one; messages go to one at a time")
-        return named[0] if named else ""
+        return named[0] if named else None
 
 
 def _told(command: Callable[..., int]) -> Callable[..., int]:
@@ -92,7 +93,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "destination",
             multiple=True,
             is_flag=False,
-            flag_value="",
+            flag_value=_NO_VALUE,
             metavar="[DEST]",
             help="unix:/path, inet:host, inet:host:port, inet:[addr]:port or inet:[ipv6:addr]:port. "
             "Without a value: show the dialogue, as --debug.",
@@ -127,7 +128,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "--message",
             type=_FILE,
             metavar="FILE",
-            help="The message, instead of standard input; an argument that is a file and no address, too.",
+            help="The message, instead of standard input; an argument with a slash, or a dot and no @, too.",
         ),
         click.option(
             "--raw", is_flag=True, help="Send the message as it is: no header is supplied, nothing is mended."
@@ -138,10 +139,8 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "--credentials",
             type=_FILE,
             metavar="FILE",
-            envvar="LMTP_CREDENTIALS",
-            show_envvar=True,
             help="The password, or the user and the password in two lines; for its owner's eyes only (mode "
-            "0400 or 0600). Without: LMTP_PASSWORD, else the terminal is asked.",
+            "0400 or 0600). Without: LMTP_PASSWORD, else the terminal is asked. [env: LMTP_CREDENTIALS]",
         ),
         click.option("--auth-plain", is_flag=True, help="Authenticate also in plain text, over a network."),
         click.option("--tls", is_flag=True, help="Require TLS."),

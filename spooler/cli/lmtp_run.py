@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 STOPPED = 128  # and the signal's number: as shells have it
 _TEXT = 2000  # characters of a server's words
 _WIDEST = 60  # characters that longer addresses do not take from all
+_FILE = "name a file that this user can read; -t names a recipient that has no @"
 _COLOURS = {"delivered": "green", "failed": "red"}
 
 
@@ -53,7 +54,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     def blocks(self) -> Iterator[bytes]:
         """Read the message."""
-        return standard_input(NAME) if self.message is None else message_file(self.message)
+        return standard_input(NAME) if self.message is None else message_file(self.message, mend=_FILE)
 
 
 def deliver(asked: Asked) -> int:
@@ -127,14 +128,15 @@ def _config(asked: Asked) -> Config:
 def _wishes(asked: Asked, key: str) -> Wishes:
     if key and asked.tls_cert is not None:
         raise UsageError(f"-t {show(key)} and --tls-cert both name a certificate", hint="give one of them")
-    in_environment = os.environ.get("LMTP_USER") or os.environ.get("LMTP_PASSWORD")
-    if not asked.authenticate and (asked.user or asked.auth_plain):
+    environment = ("LMTP_USER", "LMTP_PASSWORD", "LMTP_CREDENTIALS")
+    if not asked.authenticate and (asked.user or asked.credentials or asked.auth_plain):
         raise UsageError(
-            "there is no -a to authenticate", hint="give it, or leave --user and --auth-plain out"
+            "there is no -a to authenticate",
+            hint="give it, or leave --user, --credentials and --auth-plain out",
         )
     return Wishes(
         destination=asked.place,
-        server=asked.server or "",
+        server=asked.server,
         port=asked.port,
         target=asked.target or "",
         tls=TlsWishes(
@@ -148,7 +150,7 @@ def _wishes(asked: Asked, key: str) -> Wishes:
             names=asked.tls_name,
         ),
         login=_login(asked) if asked.authenticate else None,
-        login_named=bool(asked.user or asked.credentials or in_environment),
+        login_named=bool(asked.user or asked.credentials or any(map(os.environ.get, environment))),
     )
 
 
@@ -159,7 +161,8 @@ def _login(asked: Asked) -> Callable[[], Credentials]:
     def login() -> Credentials:
         from spooler.oneshot.login import find_login
 
-        return find_login(asked.user or "", str(asked.credentials or ""), os.environ, plain=asked.auth_plain)
+        file = str(asked.credentials or os.environ.get("LMTP_CREDENTIALS", ""))
+        return find_login(asked.user or "", file, os.environ, plain=asked.auth_plain)
 
     return login
 
