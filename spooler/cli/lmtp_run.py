@@ -14,7 +14,7 @@ import msgspec
 
 from spooler.address import check_sender, show
 from spooler.cli.lmtp import NAME, Asked
-from spooler.cli.main import telling
+from spooler.cli.main import tell, telling
 from spooler.cli.standard_input import message_file, standard_input
 from spooler.config import Config, check_config, load_config
 from spooler.credentials import TELLING, Credentials
@@ -95,7 +95,7 @@ def supplies(asked: Asked, sender: str, config: Config) -> Supplies | None:
 
 def say(text: str) -> None:
     """Tell a person, on standard error."""
-    click.echo(f"{NAME}: {text}", err=True)
+    tell(f"{NAME}: {text}")
 
 
 def _envelope(asked: Asked) -> Envelope:
@@ -168,7 +168,7 @@ def _login(asked: Asked) -> Callable[[], Credentials]:
 
 
 def _show_line(direction: Direction, text: str) -> None:
-    click.echo(f"{direction} {text}", err=True)
+    tell(f"{direction} {text}")
 
 
 def _warn_of_line(way: Way, session: Session) -> None:

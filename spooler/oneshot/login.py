@@ -60,7 +60,9 @@ def _ask_secret(user: str) -> Secret:
         text = getpass.getpass(f"Password of {user}: ")
     except UnicodeDecodeError:
         raise DataError("the password is not in the terminal's encoding", hint="check the locale") from None
-    except (OSError, EOFError):
+    except EOFError:
+        text = ""
+    except OSError:
         raise UsageError(
             f"-a needs the password of {user}, and there is no terminal to ask on", hint=_MEND
         ) from None

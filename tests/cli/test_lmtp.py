@@ -517,6 +517,34 @@ def test_output_that_cannot_be_written_says_not_to_repeat(sink: OwnSink, tmp_pat
     assert b"do not repeat it" in done.stderr
 
 
+@pytest.mark.parametrize("reader", ["full", "gone"])
+def test_a_dialogue_that_nobody_reads_keeps_no_mail_from_being_delivered(
+    sink: OwnSink, tmp_path: Path, reader: str
+) -> None:
+    """`lmtp -d … 2>&1 >results | head -1`: the delivery goes on, and its result is told. So are errors."""
+    program = install(tmp_path / "bin")
+    if reader == "full":
+        unread = os.open("/dev/full", os.O_WRONLY)
+    else:
+        end, unread = os.pipe()
+        os.close(end)
+    for options, code, says in (
+        (["-v", "-d", sink.tcp], 0, r"recipient@example\.com  delivered  250 .*\n"),
+        (["-d", "inet:bad host"], 64, ""),
+    ):
+        done = subprocess.run(
+            [program, *options, *ENVELOPE],
+            env=environment(),
+            input=MESSAGE,
+            stdout=subprocess.PIPE,
+            stderr=unread,
+            check=False,
+        )
+        assert done.returncode == code
+        assert re.fullmatch(says, done.stdout.decode())
+    os.close(unread)
+
+
 def test_help_and_version(lmtp: Lmtp) -> None:
     """In the GNU forms; the examples of the guide are in the help."""
     short, long = lmtp("-h").out, lmtp("--help").out
