@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from spooler.address import show
+from spooler.config_errors import explain
 from spooler.credentials import MECHANISMS, Account
 from spooler.destination import Destination, is_local, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
@@ -207,7 +208,8 @@ def parse_config(raw: bytes, *, name: str) -> Config:
     try:
         config = msgspec.convert(data, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"configuration {name}: {error}", hint=_suggest(str(error))) from None
+        what, hint = explain(str(error), data, Config, dec_hook=_decode)
+        raise ConfigError(f"configuration {name}: {what}", hint=hint or _suggest(what)) from None
     try:
         check_config(config)
     except SpoolerError as error:

@@ -27,7 +27,9 @@ def command(*, spool: str | None, config: Path | None, target: str | None, as_js
     """Look at the configuration, the spool, its files and its destinations, and say what to mend.
 
     Nothing is changed, and no mail is sent. A finding is ok, a warning or a problem; the exit code is the
-    first problem's, 0 without any: 77 permissions, 78 configuration, 69 what does not answer.
+    first problem's, 0 without any: 78 configuration, schema or standby; 77 permissions; 74 no room on the
+    disk, or an I/O error; 69 a database or destination that does not answer; 68 a host name without address;
+    76 a server that speaks no LMTP; 73 what cannot be made; 66 no spool; 64 a bad --target.
 
     \b
     Example:

@@ -79,11 +79,14 @@ class Crew:
         lane = self._lane
         async with trio.open_nursery() as nursery:
             while not lane.stopping:
-                for session in self._open:
-                    session.depth = lane.window.depth
+                self._set_depth()
                 self._staff(nursery)
                 await lane.arrived.wait()
                 lane.arrived = trio.Event()
+
+    def _set_depth(self) -> None:
+        for session in self._open:
+            session.depth = self._lane.window.depth
 
     def _staff(self, nursery: trio.Nursery) -> None:
         lane = self._lane
@@ -112,6 +115,7 @@ class Crew:
                 self._staff(nursery)
                 lane.nudge()
                 await self._work(*found, place)
+                del found  # a session that was lost still has the contents of what was under way
         finally:
             self._busy -= 1
             self._leaving -= place.given_up
@@ -184,8 +188,9 @@ class Crew:
             if session is None:
                 if self._open and target.health.stubborn and not target.health.may_try(now):
                     continue  # sessions from before the secret was refused go on; for more it is not offered
+                trying = trio.current_time()
                 if target.health.down:
-                    target.health.probing(now)
+                    target.health.probing(trying)
                 try:
                     session = await open_session(
                         destination=target.destination,
@@ -196,7 +201,7 @@ class Crew:
                         security=target.security,
                     )
                 except ConnectError as error:
-                    self._failed(target, error)
+                    self._failed(target, error, began=trying)
                     failures.append((target, error))
                     continue
             target.health.worked()
@@ -206,13 +211,15 @@ class Crew:
             if lane.window.refused(trio.current_time()):
                 lane.window_moved()
         else:
-            self._down(failures)
+            self._down(failures, began=now)
         return None
 
-    def _failed(self, target: Target, error: ConnectError) -> None:
+    def _failed(self, target: Target, error: ConnectError, *, began: float) -> None:
         """Let a destination rest, and say so where it will not come back by itself."""
         ground = self._gear.ground
-        pause = target.health.failed(trio.current_time(), ground.rng, stubborn=_is_stubborn(error))
+        pause = target.health.failed(
+            trio.current_time(), ground.rng, began=began, stubborn=_is_stubborn(error)
+        )
         if error.trouble.of_security:
             ground.observe(
                 SecurityTrouble(
@@ -220,12 +227,15 @@ class Crew:
                 )
             )
 
-    def _down(self, failures: list[tuple[Target, ConnectError]]) -> None:
+    def _down(self, failures: list[tuple[Target, ConnectError]], *, began: float) -> None:
         """Charge one parcel with the attempt, give back what waits behind it, and probe later."""
         lane = self._lane
+        if not lane.health.is_news(began=began):
+            lane.give_back()
+            return
         why = "; ".join(f"{target.name}: {error}" for target, error in failures)
         stubborn = all(_is_stubborn(error) for _, error in failures)
-        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng, stubborn=stubborn)
+        pause = lane.health.failed(trio.current_time(), self._gear.ground.rng, began=began, stubborn=stubborn)
         lane.window.lost()
         self._gear.ground.observe(RouteDown(route=lane.name, why=why, retry_in=pause))
         parcel = lane.pop(self)

@@ -17,7 +17,7 @@ from spooler.errors import SpoolerError
 from spooler.events import Settled, SpoolTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from spooler.delivery.ports import Ground
     from spooler.result import RecipientResult
@@ -50,6 +50,7 @@ class Settler:
         self._ground = ground
         self._results: deque[RecipientResult] = deque()
         self._returned: dict[int, list[tuple[int, int]]] = {}
+        self._returning = 0  # of these, with those whose answer is waited for
         self._news = trio.Event()
         self._empty = trio.Event()
         self._empty.set()
@@ -59,8 +60,8 @@ class Settler:
 
     @property
     def backlog(self) -> int:
-        """Results that are not durable yet."""
-        return len(self._results)
+        """Recipients whose result, or whose giving back, is not durable yet."""
+        return len(self._results) + self._returning
 
     def add(self, results: Sequence[RecipientResult]) -> None:
         """Take results to settle."""
@@ -68,9 +69,10 @@ class Settler:
         self._results.extend(results)
         self._tell()
 
-    def give_back(self, keys: Iterable[tuple[int, int]], *, due: int) -> None:
+    def give_back(self, keys: Sequence[tuple[int, int]], *, due: int) -> None:
         """Take recipients (message id, n) to release without an attempt, not due before `due` (µs UTC)."""
         self._returned.setdefault(due, []).extend(keys)
+        self._returning += len(keys)
         self._tell()
 
     async def flushed(self) -> None:
@@ -116,3 +118,4 @@ class Settler:
                     "giving back recipients",
                     lambda: ground.spool.release(ground.worker, keys, due=due),
                 )
+            self._returning -= len(keys)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOCK = "lock"
+_NEW = ".new"  # behind the name of a folder that is being made
+_LONGEST = 3600.0  # seconds that making one may take
 
 
 class Folder:
@@ -77,7 +80,7 @@ def root_of(url: str) -> Path:
 def create(root: Path, *, spool: str, worker: int) -> Folder:
     """Make the folder of a new worker, locked before it has its name; raises CannotCreateError."""
     path = root / spool / format_id(worker)
-    making = path.with_suffix(".new")
+    making = path.with_suffix(_NEW)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         for above in (root, path.parent):  # `parents` would leave these open to others
@@ -88,12 +91,22 @@ def create(root: Path, *, spool: str, worker: int) -> Folder:
         making.rename(path)
         folder = Folder(path, worker, fd)
         folder.sync()
+        _sweep(path.parent)
     except OSError as error:
         raise CannotCreateError(
             f"journal {path} cannot be made: {error.strerror}",
             hint="it must be a folder that this user may write to: see worker.journal in the configuration",
         ) from None
     return folder
+
+
+def _sweep(spool: Path) -> None:
+    """Remove what workers left that died while they made a folder; there was no note in it yet."""
+    for path in spool.glob(f"*{_NEW}"):
+        with suppress(OSError):  # another sweeps it too
+            if time.time() - path.stat().st_mtime > _LONGEST:
+                (path / _LOCK).unlink(missing_ok=True)
+                path.rmdir()
 
 
 def exists(root: Path, *, spool: str, worker: int) -> bool:

@@ -6,7 +6,8 @@ a power cut. One that failed is never repeated, because the kernel may have drop
 journal is `broken` then, and nothing may be sent any more.
 
 Segments are reserved on the disk when they are begun, and the next one is begun while there is still room
-for the results of what is on its way: a disk that is full refuses intents, not results. A segment goes when
+for the results of what is on its way, at `RESULT` octets each: a disk that is full refuses intents, not
+results. The more is on its way, the longer the next segment is. A segment goes when
 all its notes are settled (`settled`), so the journal is as large as what is unsettled.
 """
 
@@ -30,18 +31,20 @@ if TYPE_CHECKING:
     from spooler.journal.place import Folder
     from spooler.result import RecipientResult
 
-SEGMENT = 4 << 20  # octets reserved for a segment
-RESERVE = 1 << 20  # of these, kept for results where no further segment can be had
+SEGMENT = 4 << 20  # octets reserved for a segment, at the least
+RESERVE = 1 << 20  # of these, kept where no further segment can be had, for what has no intent yet
+RESULT = 1024  # kept besides for each recipient on its way: address and reply as RFC 5321 4.5.3.1 has them
 Key = tuple[int, int]  # message id, n
 
 
 class _Segment:
-    """A file under way; `first` is the position of its first note."""
+    """A file under way; `first` is the position of its first note, `size` the octets that are reserved."""
 
-    def __init__(self, path: Path, fd: int, first: int) -> None:
+    def __init__(self, path: Path, fd: int, first: int, size: int) -> None:
         self.path = path
         self.fd = fd
         self.first = first
+        self.size = size
         self.at = 0
         self.dirty = False
 
@@ -64,7 +67,8 @@ class Journal:
         self._written = trio.Event()
         self._notes: list[Note] = []
         self._position = 0  # notes ever taken
-        self._open: dict[object, int] = {}  # intents without a result, by whose they are: their positions
+        self._open: dict[object, tuple[int, int]] = {}  # intents without a result: (position, recipients)
+        self._owed = 0  # recipients of these
         self._unsettled: deque[tuple[int, int]] = deque()  # (position, how many results)
         self._segments: deque[_Segment] = deque()
         self._number = 0
@@ -99,9 +103,11 @@ class Journal:
         """Whether an intent can be written now."""
         if self.broken or (self.trouble and not self.push()):
             return False
-        if self._segments[-1].at > SEGMENT - RESERVE:
+        needed = RESERVE + self._owed * RESULT
+        segment = self._segments[-1]
+        if segment.at > segment.size - needed:
             try:
-                self._begin_segment()
+                self._begin_segment(2 * needed)
             except OSError as error:
                 return self._troubled(error)
         return True
@@ -119,14 +125,18 @@ class Journal:
     def intend(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """Note that end-of-data may be handed over for these; `owner` stands for their attempt."""
         self._position += 1
-        self._open[owner] = self._position
+        self._open[owner] = self._position, len(n)
+        self._owed += len(n)
         self._notes.append(Intent(message_id, n))
 
     def close_intent(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """An attempt is over: its results are recorded next, and for `n` nothing was handed over."""
-        if self._open.pop(owner, None) is not None and n:
-            self._position += 1
-            self._notes.append(Void(message_id, n))
+        intent = self._open.pop(owner, None)
+        if intent is not None:
+            self._owed -= intent[1]
+            if n:
+                self._position += 1
+                self._notes.append(Void(message_id, n))
 
     def record(self, results: Sequence[RecipientResult]) -> None:
         """Note what became of recipients; settle results in the order in which they are recorded."""
@@ -172,7 +182,7 @@ class Journal:
             unsettled.popleft()
         needed = min(
             unsettled[0][0] if unsettled else self._position + 1,
-            next(iter(self._open.values()), self._position + 1),
+            next(iter(self._open.values()))[0] if self._open else self._position + 1,
         )
         while len(self._segments) > 1 and self._segments[1].first <= needed:
             self._end(self._segments.popleft())
@@ -196,14 +206,15 @@ class Journal:
             self._broke(self.broken)
         return False
 
-    def _begin_segment(self) -> None:
-        """Begin a segment and reserve its space; raises OSError."""
+    def _begin_segment(self, size: int = 0) -> None:
+        """Begin a segment of at least `size` octets and reserve its space; raises OSError."""
+        size = max(SEGMENT, size)
         number = self._number + 1
         path = self._folder.segment(number)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(fd, 0, SEGMENT)
-            segment = _Segment(path, fd, self._position + 1 - len(self._notes))
+            os.posix_fallocate(fd, 0, size)
+            segment = _Segment(path, fd, self._position + 1 - len(self._notes), size)
             head = frame(Head(VERSION, self._head.spool, self._head.worker, self._head.boot, number))
             segment.at = os.pwrite(fd, head, 0)
             os.fsync(fd)

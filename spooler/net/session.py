@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from spooler.net.tls import Protection
 
 
+_NOTHING = memoryview(b"")
 _NO_LEAVE = "this worker may not send end-of-data now"
 _NO_JOURNAL = "the journal cannot be written, so end-of-data may not be sent"
 
@@ -121,7 +122,7 @@ class Session:
         self._events: deque[Event] = deque()
         self._deadline = 0.0
         self._deadline_for = -1
-        self._rest = memoryview(b"")  # of a burst, what the kernel did not take
+        self._rest = _NOTHING  # of a burst, what the kernel did not take
         self._streamed: tuple[Transaction, AsyncGenerator[bytes, None]] | None = None
 
     def __repr__(self) -> str:
@@ -374,7 +375,7 @@ class Session:
     async def _flush(self) -> None:
         """Hand everything queued to the kernel, reading whatever arrives meanwhile."""
         while burst := self._client.data_to_send():
-            self._rest = memoryview(burst)[self._hand_over(burst) :]
+            self._keep_rest(burst, self._hand_over(burst))
             if self._rest:
                 await self._make_room()
 
@@ -393,6 +394,10 @@ class Session:
             self._client.sent(taken)
         return taken
 
+    def _keep_rest(self, burst: bytes | memoryview, taken: int) -> None:
+        """Keep what was not taken, and nothing at all where all was: an empty view holds the whole burst."""
+        self._rest = memoryview(burst)[taken:] if taken < len(burst) else _NOTHING
+
     async def _make_room(self) -> None:
         """Hand over what the kernel did not take at once."""
         while True:
@@ -407,7 +412,7 @@ class Session:
                 return  # it said 421: not one byte more, least of all an end-of-data
             if self._client.ends_unsent and self._source is not None and not self._source.may_end():
                 raise SessionLostError(_NO_LEAVE, Stage.BODY)  # while we waited the leave ran out
-            self._rest = self._rest[self._hand_over(self._rest) :]
+            self._keep_rest(self._rest, self._hand_over(self._rest))
             if not self._rest:
                 return
 

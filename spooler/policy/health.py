@@ -27,6 +27,7 @@ class Health:
         self.retry_at = 0.0
         self.stubborn = False
         """Whether it refused a secret when it last failed."""
+        self._known_at = float("-inf")  # when the last failure that counted was known
 
     def __repr__(self) -> str:
         state = "proven" if self.proven else f"down after {self.failures}" if self.failures else "unknown"
@@ -45,12 +46,20 @@ class Health:
         """Somebody looks whether it works again: the others need not."""
         self.retry_at = now + LONGEST_PAUSE
 
-    def failed(self, now: float, rng: random.Random, *, stubborn: bool = False) -> float:
-        """Note a failure; return the pause until the next probe, in seconds.
+    def is_news(self, *, began: float) -> bool:
+        """Whether a try that failed says more than that: several lose their sessions in one outage, and what
+        began before the first failure was known is no further probe."""
+        return not self.down or began > self._known_at
 
-        `stubborn`: a secret was refused. Who asks again and again is locked out.
+    def failed(self, now: float, rng: random.Random, *, began: float, stubborn: bool = False) -> float:
+        """Note that a try failed which began at `began`; return the pause until the next probe, in seconds.
+
+        `stubborn`: a secret was refused. Who asks again and again is locked out, so each time counts.
         """
         self.proven = False
+        if not (stubborn or self.is_news(began=began)):
+            return max(0.0, self.retry_at - now)
+        self._known_at = now
         self.stubborn = stubborn
         self.failures += STUBBORN if stubborn else 1
         longest = min(

@@ -23,6 +23,18 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10  # seconds
 CONNECTIONS = 4  # a worker's threads, and one to spare
+_OPTIONS = {
+    # of libpq and psycopg, where the spool's URL does not say otherwise
+    "connect_timeout": CONNECT_TIMEOUT,
+    "application_name": "spooler",
+    # plans are made with the values at hand: one made for others can be a sequential scan of the
+    # queue; and a pgbouncer that pools transactions loses prepared statements
+    "prepare_threshold": None,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class PostgresDatabase:
@@ -37,17 +49,7 @@ class PostgresDatabase:
             isolation_level="READ COMMITTED",
             pool_size=CONNECTIONS,
             max_overflow=CONNECTIONS,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT,
-                "application_name": "spooler",
-                # plans are made with the values at hand: one made for others can be a sequential scan of the
-                # queue; and a pgbouncer that pools transactions loses prepared statements
-                "prepare_threshold": None,
-                "keepalives_idle": 30,
-                "keepalives_interval": 10,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 60_000,
-            },
+            connect_args={name: value for name, value in _OPTIONS.items() if name not in place.url.query},
         )
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         try:

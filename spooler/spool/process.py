@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -42,10 +43,10 @@ def main() -> None:
         try:
             store = Store.open(_read(reader).decode("utf-8", "surrogateescape"))
         except SpoolerError as error:
-            stream.sendall(wire.pack_fault(0, wire.fault_of(error)))
+            _answer(stream, wire.pack_fault(0, wire.fault_of(error)))
             return
         with store:
-            stream.sendall(wire.pack_result(0, store.uuid))
+            _answer(stream, wire.pack_result(0, store.uuid))
             collector.run_seldom()
             _serve(store, stream, reader)
 
@@ -62,10 +63,7 @@ def _serve(store: Store, stream: socket.socket, reader: BinaryIO) -> None:
         except Exception:  # noqa: BLE001  # a bug is told to the worker, which raises it there
             answer = wire.pack_fault(number, ("", traceback.format_exc(), ""))
         with writing:
-            try:
-                stream.sendall(answer)
-            except OSError:
-                return  # the worker has gone; the end of the stream follows
+            _answer(stream, answer)
 
     if not store.is_postgres:
         for body in _bodies(reader, handle):
@@ -74,6 +72,11 @@ def _serve(store: Store, stream: socket.socket, reader: BinaryIO) -> None:
     with ThreadPoolExecutor(POSTGRES_THREADS) as threads:
         for body in _bodies(reader, handle):
             threads.submit(handle, body)
+
+
+def _answer(stream: socket.socket, answer: bytes | bytearray) -> None:
+    with suppress(OSError):  # the worker has gone; the end of the stream follows
+        stream.sendall(answer)
 
 
 def _bodies(reader: BinaryIO, handle: Callable[[bytes], None]) -> Iterator[bytes]:

@@ -30,19 +30,21 @@ from spooler.envelope import CHUNK_SIZE
 from spooler.errors import SpoolerError
 from spooler.events import TransactionEnded
 from spooler.ident import now_us
+from spooler.intake import importer
 from spooler.spool import process
 from spooler.spool.postgres import PostgresDatabase  # noqa: F401  # loaded before the fork
 from spooler.spool.remote import spool_process
 from spooler.spool.starting import LENGTH, Started
 from spooler.spool.store import Store
 from spooler.worker import WorkerRun
-from tests.crash.points import INTAKE, SPOOL, WORKER, Arm, Trigger
+from tests.crash.points import IMPORT, INTAKE, SPOOL, WORKER, Arm, Trigger
 from tests.spool.making import content, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LONGEST = 60.0  # seconds that a job may take
+_BATCH = 3  # messages of an import in a transaction
 _SOME = 2  # transactions after which a worker is asked to stop
 
 
@@ -62,6 +64,8 @@ class Job(msgspec.Struct):
     config: str
     messages: list[Batch] = []
     arm: Arm | None = None
+    files: bool = False
+    """Import `messages` from files."""
     stop: bool = False
     """Ask the worker to stop when its second transaction has ended."""
 
@@ -79,7 +83,8 @@ class Done(msgspec.Struct):
 
 def data_of(batch: Batch) -> bytes:
     """Return a message's content."""
-    data = b"Subject: %b\r\n\r\n.hello\r\n" % batch.key.encode()
+    told = "".join(f"Delivered-To: {address}\r\n" for address in batch.recipients)
+    data = f"Return-Path: <s@x>\r\n{told}Subject: {batch.key}\r\n\r\n.hello\r\n".encode()
     line = b"x" * 70 + b"\r\n"
     return data + line * (max(0, batch.size - len(data)) // len(line))
 
@@ -162,6 +167,24 @@ def put_in(job: Job, out: int) -> int:
     return 0
 
 
+def import_files(job: Job, out: int) -> int:
+    """Import messages, a file each, a few to a transaction; all are acknowledged together, at the end."""
+    folder = Path(job.config).with_name(f"mail-{job.messages[0].key}")
+    folder.mkdir(exist_ok=True)
+    for batch in job.messages:
+        (folder / batch.key).write_bytes(data_of(batch))
+    importer.BATCH_MESSAGES = _BATCH
+    trigger = Trigger(job.arm, out)
+    trigger.install(IMPORT)
+    with Store.open(job.url) as store:
+        report = importer.Importer(store, importer.ImportPlan(), clock=now_us).run([folder])
+        assert not report.refused, report
+    addresses = [address for batch in job.messages for address in batch.recipients]
+    os.write(out, msgspec.json.encode({"acknowledged": addresses}) + b"\n")
+    _tell(trigger, out)
+    return 0
+
+
 def _enqueue(store: Store, batches: list[Batch], out: int) -> None:
     messages = []
     for batch in batches:
@@ -200,7 +223,8 @@ def do(job: Job) -> Done:
     if not pid:
         os.close(theirs)
         os.setpgid(0, 0)
-        _exit(partial(put_in if job.messages else deliver, job, out))
+        work = deliver if not job.messages else import_files if job.files else put_in
+        _exit(partial(work, job, out))
     os.close(out)
     status = _wait(pid)
     os.set_blocking(theirs, False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BEFORE, HALF, AFTER = "before", "half", "after"
-WORKER, SPOOL, INTAKE = "worker", "spool", "intake"
+WORKER, SPOOL, INTAKE, IMPORT = "worker", "spool", "intake", "import"
 _BOTH = (BEFORE, AFTER)
 _WRITES = (BEFORE, HALF, AFTER)
 
@@ -83,11 +83,20 @@ POINTS = (
     ),
     Point(SPOOL, "sqlalchemy:Connection.exec_driver_sql", recovery=True),
     Point(SPOOL, "sqlalchemy:Connection.commit", recovery=True),
-    # intake
-    Point(INTAKE, "spooler.spool.store:Store.store_chunks"),
-    Point(INTAKE, "spooler.spool.store:Store.enqueue"),
-    Point(INTAKE, "sqlalchemy:Connection.exec_driver_sql"),
-    Point(INTAKE, "sqlalchemy:Connection.commit"),
+    # intake, by the program's interface and from files
+    *(
+        Point(side, target)
+        for side in (INTAKE, IMPORT)
+        for target in (
+            "spooler.spool.store:Store.store_chunks",
+            "spooler.spool.store:Store.enqueue",
+            "sqlalchemy:Connection.exec_driver_sql",
+            "sqlalchemy:Connection.commit",
+        )
+    ),
+    Point(IMPORT, "spooler.spool.store:Store.imported"),
+    Point(IMPORT, "spooler.intake.importer:Importer._look_at"),
+    Point(IMPORT, "spooler.intake.importer:Importer._flush"),
 )
 
 

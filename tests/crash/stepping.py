@@ -26,7 +26,7 @@ import msgspec
 from spooler.spool.migrate import create_or_upgrade
 from tests.crash.driver import Batch, Done, Job, data_of
 from tests.crash.oracle import ask, faults
-from tests.crash.points import INTAKE, POINTS, SPOOL, Arm, Point
+from tests.crash.points import IMPORT, INTAKE, POINTS, SPOOL, Arm, Point
 from tests.servers.own_sink import OwnSink, own_sink
 from tests.servers.postgres import Postgres, postgres
 
@@ -38,10 +38,13 @@ _MOST = 40  # calls of a point that are gone through, of a rehearsal's
 
 
 class Case(msgspec.Struct, frozen=True):
-    """Deaths in turn, messages put in before every other one; `intake`: it is who puts them in that dies."""
+    """Deaths in turn, messages put in before every other one.
+
+    `putting`: it is who puts them in that dies, INTAKE or IMPORT.
+    """
 
     deaths: tuple[Arm, ...]
-    intake: bool = False
+    putting: str = ""
 
     def __str__(self) -> str:
         return ", then ".join(map(str, self.deaths))
@@ -68,14 +71,14 @@ class Place:
         self.driver.stdin.flush()
         return msgspec.json.decode(self.driver.stdout.readline(), type=Done)
 
-    def put(self, messages: list[Batch], arm: Arm | None = None) -> Done:
-        """Put messages in."""
-        return self.do(Job(self.url, str(self.config), messages, arm))
+    def put(self, messages: list[Batch], arm: Arm | None = None, *, files: bool = False) -> Done:
+        """Put messages in, or import them from `files`."""
+        return self.do(Job(self.url, str(self.config), messages, arm, files))
 
     def work(self, arm: Arm | None = None, *, stop: bool = False) -> Done:
         """Let a worker deliver."""
         stop = stop or (arm is not None and arm.stops)
-        return self.do(Job(self.url, str(self.config), [], arm, stop))
+        return self.do(Job(self.url, str(self.config), [], arm, stop=stop))
 
     def note(self, death: Arm, done: Done) -> None:
         """Count whether the point was reached."""
@@ -145,8 +148,8 @@ def go_through(here: Place, case: Case) -> list[str]:
         if turn % 2 == 0:  # every other death is of one who finds what the one before left
             some = load(next(here.numbers))
             messages += some
-            if case.intake:
-                wrong += _put_in_twice(here, some, death)
+            if case.putting:
+                wrong += _put_in_twice(here, some, death, files=case.putting == IMPORT)
                 continue
             done = here.put(some)
             assert done.status == 0, done
@@ -160,9 +163,9 @@ def go_through(here: Place, case: Case) -> list[str]:
     return wrong + _judge(here, messages)
 
 
-def _put_in_twice(here: Place, messages: list[Batch], death: Arm) -> list[str]:
+def _put_in_twice(here: Place, messages: list[Batch], death: Arm, *, files: bool) -> list[str]:
     """Die while putting in, look whether what was acknowledged is there, and say it all again."""
-    done = here.put(messages, death)
+    done = here.put(messages, death, files=files)
     here.note(death, done)
     there = {address for (address,) in ask(here.url, "SELECT address FROM recipient")}
     wrong = [f"{address} was acknowledged and is not there" for address in {*done.acknowledged} - there]
@@ -171,7 +174,7 @@ def _put_in_twice(here: Place, messages: list[Batch], death: Arm) -> list[str]:
         for batch in messages
         if len(there.intersection(batch.recipients)) not in (0, len(batch.recipients))
     ]
-    again = here.put(messages)
+    again = here.put(messages, files=files)
     if again.status:
         wrong.append(f"putting it in again ended with {again.status}")
     return wrong
@@ -199,7 +202,7 @@ def rehearse(here: Place) -> dict[str, int]:
     before: tuple[Callable[[], Done], ...] = (lambda: here.work(RICH), lambda: here.work(stop=True))
     for first in (None, *before):
         messages = load(next(here.numbers))
-        runs = [here.put(messages)]
+        runs = [here.put(messages, files=first is None)]
         if first is not None:
             runs.append(first())
         runs.append(here.work())
@@ -222,8 +225,9 @@ def cases(passed: dict[str, int], points: Sequence[Point], *, every: bool) -> It
     deaths = list(_deaths(passed, [p for p in points if _of_work(p)], every=every))
     again = list(_deaths(passed, [p for p in points if p.recovery], every=every))
     later = cycle(again)
-    for death in _deaths(passed, [p for p in points if p.side == INTAKE], every=every):
-        yield Case((death,), intake=True)
+    for putting in (INTAKE, IMPORT):
+        for death in _deaths(passed, [p for p in points if p.side == putting], every=every):
+            yield Case((death,), putting)
     if every:
         for death in deaths:
             yield Case((death, next(later)))
@@ -238,7 +242,7 @@ def cases(passed: dict[str, int], points: Sequence[Point], *, every: bool) -> It
 
 
 def _of_work(point: Point) -> bool:
-    return point.side != INTAKE and not point.only_recovery
+    return point.side not in (INTAKE, IMPORT) and not point.only_recovery
 
 
 def _deaths(passed: dict[str, int], points: Sequence[Point], *, every: bool) -> Iterator[Arm]:

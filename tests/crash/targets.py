@@ -62,11 +62,12 @@ def counting_target(kind: str) -> Iterator[Target]:
             store.tcp,
             # mail to user+detail goes to user, and the store notes the whole address
             lambda n: f"user{n % _MAILBOXES}+{n}@store.test",
-            lambda: _in_maildirs(store.root / "mail"),
+            lambda: in_maildirs(store.root / "mail"),
         )
 
 
-def _in_maildirs(root: Path) -> Counter[str]:
+def in_maildirs(root: Path) -> Counter[str]:
+    """Count the mails of a Dovecot by the address that each was for."""
     found: Counter[str] = Counter()
     for path in root.glob("*/new/*"):
         to = _TO.search(path.read_bytes())

@@ -23,7 +23,7 @@ from spooler.spool.store import Store
 from spooler.worker import WorkerRun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from spooler.delivery.ports import SpoolPort
@@ -122,7 +122,12 @@ class House:
         return enqueued.id
 
     def worker(
-        self, routes: dict[str, Route], *, until_empty: bool | None = True, options: Worker | None = None
+        self,
+        routes: dict[str, Route],
+        *,
+        until_empty: bool | None = True,
+        options: Worker | None = None,
+        clock: Callable[[], int] = clock,
     ) -> WorkerRun:
         """Make a worker; `until_empty` None: one that runs until it is stopped."""
         # a jumping clock takes a task that waits for a thread, as a sync does, for idle

@@ -12,6 +12,7 @@ from spooler.events import TransactionEnded, WindowMoved
 from spooler.net.session import Session
 from spooler.policy.window import FULL
 from spooler.reply import Stage
+from spooler.sink.script import Drop, DropAt, Play, Script
 from tests.delivery.house import EPOCH, House, Inbox, route_to, sink
 
 if TYPE_CHECKING:
@@ -46,6 +47,29 @@ async def test_sessions_start_small_and_grow_with_what_they_bring(
     assert running.counters.connections <= 17
     assert {4, 8} <= sizes
     assert max(sizes) == 16
+
+
+async def test_whoever_leaves_last_leaves_nothing_behind(house: House, autojump_clock: MockClock) -> None:
+    """One gives its place up to two that are connecting, and these are turned away: the mail is served on."""
+    house.enqueue("first@x")
+    async with sink(delays={Stage.FINAL: 1.0}) as (running, inbox), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running, mode="pipelined")}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(5)
+        assert (len(inbox.copies), running.open_connections) == (1, 1)
+        for i in range(40):
+            house.enqueue(f"r{i}@x")
+        closing = (Drop(DropAt.GREETING, every=4),)
+        running.play = Play(Script(delays={Stage.CONNECT: 1.5}, drops=closing, max_connections=1))
+        await trio.sleep(1.25)  # one has given its place up and is at its last mail, two wait, one was closed
+        assert running.open_connections == 3
+        await trio.sleep(0.5)  # two were turned away
+        assert running.open_connections == 1
+        assert len(inbox.copies) < 10
+        running.play = Play(Script())
+        await trio.sleep(60)
+        worker.stop()
+    assert len(inbox.copies) == 41
 
 
 async def test_sessions_that_are_fixed_are_all_there_at_once(house: House, autojump_clock: MockClock) -> None:

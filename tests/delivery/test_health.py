@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from spooler.config import Duration
+from spooler.events import RouteDown
 from spooler.reply import Reply, Stage
-from spooler.sink.script import Play, Rule, Script
+from spooler.sink.script import Drop, DropAt, Play, Rule, Script
 from tests.delivery.house import EPOCH, House, route_to, sink
 
 if TYPE_CHECKING:
@@ -63,6 +64,35 @@ async def test_a_dead_route_opens_at_once(house: House, autojump_clock: MockCloc
         await trio.sleep(61)
         assert len(inbox.copies) == 300
         worker.stop()
+
+
+async def test_an_outage_that_many_sessions_notice_at_once_is_one(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """One message pays for a server that was away for a moment, and it is looked for within a second."""
+    for i in range(2000):
+        house.enqueue(f"r{i}@x")
+    slow = {Stage.FINAL: 0.01}
+    seldom = (Drop(DropAt.MAIL, every=1_000_000),)  # sessions look for drops where their script has any
+    async with sink(delays=slow, drops=seldom) as (running, inbox), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running, hold_off=Duration(1))}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(0.05)
+        assert running.open_connections >= 4
+        running.play = Play(Script(drops=(Drop(DropAt.MAIL),), max_connections=0))
+        await trio.sleep(0.1)
+        assert running.open_connections == 0
+        before = len(inbox.copies)
+        assert before < 2000
+        running.play = Play(Script(delays=slow))
+        await trio.sleep(1.5)  # 1 s at most until the probe
+        assert [event.retry_in <= 1 for event in house.events if isinstance(event, RouteDown)] == [True]
+        assert len(inbox.copies) > before
+        await trio.sleep(20)  # route_to: 10 s until the one that paid is tried again
+        worker.stop()
+    outcomes = house.outcomes()
+    assert outcomes["delivered"] == 2000
+    assert outcomes["deferrals"] - outcomes["uncertain"] == 1  # what was on its way is no probe's
 
 
 @pytest.mark.parametrize(

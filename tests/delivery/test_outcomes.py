@@ -13,10 +13,12 @@ from spooler.errors import TryAgainError
 from spooler.events import Doubt, RouteDown, TransactionEnded
 from spooler.reply import Reply, Stage
 from spooler.sink.script import Drop, DropAt, Rule
-from tests.delivery.house import EPOCH, House, route_to, sink
+from tests.delivery.house import EPOCH, House, clock, route_to, sink
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
+
+    from spooler.claim import Claim
 
 NO_USER = Reply(550, "5.1.1", ("no such user",))
 LATER = Reply(451, "4.3.0", ("try later",))
@@ -207,6 +209,25 @@ async def test_time_over_expires(house: House, autojump_clock: MockClock) -> Non
     assert (told[-1].mode, told[-1].results[0].outcome) == ("none", "expired")
     last = max(e.at for e in house.store.ledger_of(message))
     assert 100_000_000 <= last - EPOCH < 101_000_000
+
+
+async def test_time_is_over_by_the_clock_of_the_result(house: House, autojump_clock: MockClock) -> None:
+    """A clock that is set back while it is claimed: what has time left after all is delivered."""
+    message = house.enqueue("late@x", expires=EPOCH + 100_000_000)
+    ahead = 200_000_000
+    claim = house.spool.claim
+
+    async def claim_and_set_back(*args: Any, **kwargs: Any) -> list[Claim]:  # noqa: ANN401  # as they are
+        nonlocal ahead
+        claims = await claim(*args, **kwargs)
+        ahead = 0
+        return claims
+
+    house.spool.claim = claim_and_set_back  # type: ignore[method-assign]  # it stands for a slow database
+    async with sink() as (running, inbox):
+        await house.worker({"default": route_to(running)}, clock=lambda: clock() + ahead).run()
+    assert inbox.copies == {"late@x": 1}
+    assert [line[2] for line in house.story(message)] == ["delivered"]
 
 
 async def test_dead_route_costs_one_attempt_a_probe_and_does_not_hold_up_another(

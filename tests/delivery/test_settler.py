@@ -136,3 +136,21 @@ async def test_nothing_is_claimed_before_giving_back_was_acknowledged(autojump_c
         "released",
         "claimed",
     ]
+
+
+async def test_what_is_given_back_counts_until_it_was_acknowledged(autojump_clock: MockClock) -> None:
+    """Whoever claims meanwhile would hold ever more: all of it is backlog."""
+    notebook = Notebook(refusals=2)
+    settler = Settler(ground(notebook))
+    settler.give_back([(1, 0), (1, 1)], due=0)
+    settler.give_back([(2, 0)], due=9)
+    assert settler.backlog == 3
+    seen = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(settler.run, lambda: seen.append(settler.backlog))
+        await trio.sleep(0.03)
+        assert notebook.told[-1][0] == "not acknowledged"
+        assert settler.backlog == 3
+        await settler.flushed()
+        nursery.cancel_scope.cancel()
+    assert (seen[-1], settler.backlog) == (0, 0)

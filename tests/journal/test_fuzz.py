@@ -55,7 +55,7 @@ class Written:
                 ours.intend(message, message, list(range(count)))
                 self.open.update(keys)
             elif what == "void":
-                ours._open.setdefault(message, 0)
+                ours._open.setdefault(message, (0, 0))
                 ours.close_intent(message, message, list(range(count)))
                 self.open.difference_update(keys)
             else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 
@@ -190,7 +192,8 @@ def test_a_full_disk_refuses_intents_and_takes_results(
 ) -> None:
     """The space for results of what is on its way was reserved before it went."""
     monkeypatch.setattr(writer, "SEGMENT", 8192)
-    monkeypatch.setattr(writer, "RESERVE", 4096)
+    monkeypatch.setattr(writer, "RESERVE", 2048)
+    monkeypatch.setattr(writer, "RESULT", 64)
     ours = journal(tmp_path)
 
     def full(*_: object) -> None:
@@ -217,6 +220,32 @@ def test_a_full_disk_refuses_intents_and_takes_results(
     assert told is not None
     assert [r.message_id for r in told.results] == list(range(1, 11))
     assert told.uncertain == [(n, 0) for n in range(11, message + 1)]
+
+
+@pytest.mark.parametrize("recipients", [1, 1000])
+def test_room_for_the_longest_results_of_what_is_on_its_way(
+    recipients: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many recipients are handed over before the disk is full, each can be told of."""
+    ours = journal(tmp_path)
+    longest = msgspec.structs.replace(result(1), address="a" * 254, text="x" * 512, destination="d" * 100)
+    for message in range(40):
+        assert ours.writable
+        ours.intend(message, message, list(range(recipients)))
+        assert ours.push()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    reserved = sum(path.stat().st_size for path in tmp_path.glob("*/*/0*"))
+    assert reserved < 3 * max(4 << 20, 40 * recipients * 1024)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    for message in range(40):
+        answer(ours, [longest] * recipients, message)
+        assert ours.push()
+    assert sum(path.stat().st_size for path in tmp_path.glob("*/*/0*")) == reserved
+    assert ours._owed == 0
+    ours.abandon()
 
 
 def test_a_write_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,3 +326,15 @@ def test_a_folder_that_is_being_made_is_not_found(tmp_path: Path) -> None:
     assert list(orphans(tmp_path, spool=SPOOL)) == []
     assert list(orphans(tmp_path / "nowhere", spool=SPOOL)) == []
     assert isinstance(create(tmp_path, spool=SPOOL, worker=5), Folder)
+
+
+def test_what_died_while_it_was_made_is_swept(tmp_path: Path) -> None:
+    """The next worker removes it, but not what may still be in the making."""
+    spool = tmp_path / SPOOL
+    for name, age in (("0000000000025.new", 0), ("0000000000026.new", 7200), ("0000000000027.new", 7200)):
+        (spool / name).mkdir(parents=True)
+        if name != "0000000000026.new":
+            (spool / name / "lock").touch()
+        os.utime(spool / name, (time.time() - age,) * 2)
+    create(tmp_path, spool=SPOOL, worker=5).release()
+    assert sorted(path.name for path in spool.glob("*.new")) == ["0000000000025.new"]

@@ -50,6 +50,13 @@ LMTP = (
         ("tests/lmtp/test_alignment.py",),
     ),
     Mutation(
+        "RSET in other words than before believed as the last final reply",
+        "spooler/lmtp/proof.py",
+        "short = transaction in owing and len(transaction.accepted) > 1",
+        "short = False",
+        ("tests/lmtp/test_chunks.py",),
+    ),
+    Mutation(
         "RSET's reply not held against its words",
         "spooler/lmtp/slots.py",
         "            return reply != rset\n",
@@ -173,5 +180,12 @@ POLICY = (
         "return longest - int(longest / 2 * _spread(message_id, attempt))",
         "return longest",
         ("tests/policy/test_timing.py",),
+    ),
+    Mutation(
+        "503 for MAIL taken for a refusal",
+        "spooler/policy/classify.py",
+        "(reply.temporary or reply.permanent) and reply.code not in _OUT_OF_PLACE\n        for reply in (",
+        "not reply.positive\n        for reply in (",
+        ("tests/policy/test_classify.py", "tests/policy/test_classify_table.py"),
     ),
 )

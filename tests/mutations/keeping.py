@@ -38,6 +38,27 @@ DELIVERY = (
         ("tests/delivery/test_settler.py",),
     ),
     Mutation(
+        "claims without end",
+        "spooler/delivery/lane.py",
+        "            return batch if self._waiting + self._mailboxes.parked <= batch else 0\n",
+        "            return batch\n",
+        ("tests/simulation/test_memory.py",),
+    ),
+    Mutation(
+        "contents read whatever is in memory",
+        "spooler/delivery/claimer.py",
+        "        return self._limits.buffer - sum(lane.held_bytes for lane in self._lanes.values())\n",
+        "        return self._limits.buffer\n",
+        ("tests/simulation/test_memory.py",),
+    ),
+    Mutation(
+        "a burst kept that was sent",
+        "spooler/net/session.py",
+        "memoryview(burst)[taken:] if taken < len(burst) else _NOTHING",
+        "memoryview(burst)[taken:]",
+        ("tests/simulation/test_memory.py",),
+    ),
+    Mutation(
         "journal not replayed",
         "spooler/delivery/recovery.py",
         "for start in range(0, len(found.results), BATCH):",
@@ -94,6 +115,34 @@ DELIVERY = (
         "return not self.fenced",
         (_RECOVERY,),
     ),
+    Mutation(
+        "a lane with parcels and nobody to serve it",
+        "spooler/delivery/crew.py",
+        "            if not self._busy and lane.ready:\n",
+        "            if False:\n",
+        ("tests/delivery/test_concurrency.py::test_whoever_leaves_last_leaves_nothing_behind",),
+    ),
+    Mutation(
+        "claimed again while giving back is not acknowledged",
+        "spooler/delivery/settler.py",
+        "        self.leasing = trio.Lock()\n",
+        "        from contextlib import nullcontext\n\n        self.leasing = nullcontext()\n",
+        ("tests/delivery/test_settler.py",),
+    ),
+    Mutation(
+        "what is given back is no backlog",
+        "spooler/delivery/settler.py",
+        "        return len(self._results) + self._returning\n",
+        "        return len(self._results)\n",
+        ("tests/delivery/test_settler.py",),
+    ),
+    Mutation(
+        "expired by a clock that was set back since",
+        "spooler/delivery/claimer.py",
+        "        if claim.expires > around.now:\n",
+        "        if False:\n",
+        ("tests/delivery/test_outcomes.py::test_time_is_over_by_the_clock_of_the_result",),
+    ),
 )
 
 JOURNAL = (
@@ -142,7 +191,7 @@ JOURNAL = (
     Mutation(
         "a segment removed with an open intent in it",
         "spooler/journal/writer.py",
-        "            next(iter(self._open.values()), self._position + 1),\n",
+        "            next(iter(self._open.values()))[0] if self._open else self._position + 1,\n",
         "            self._position + 1,\n",
         (_JOURNAL,),
     ),

@@ -38,15 +38,38 @@ def test_health_doubles_its_pauses_and_opens_at_the_first_success() -> None:
     assert health.may_try(0.0)
     for n in range(10):
         longest = min(2.0**n, LONGEST_PAUSE)
-        pause = health.failed(100.0, rng)
+        now = 100.0 + n
+        pause = health.failed(now, rng, began=now - 0.5)
         assert longest / 2 <= pause <= longest
         assert health.down
-        assert not health.may_try(100.0 + pause - 0.001)
-        assert health.may_try(100.0 + pause)
+        assert not health.may_try(now + pause - 0.001)
+        assert health.may_try(now + pause)
     assert health.worked() is True
     assert health.worked() is False
     assert health.proven
     assert repr(health) == "<Health proven>"
+
+
+def test_tries_of_one_outage_count_once() -> None:
+    """What began before the first failure was known is no further probe, however late it fails."""
+    health = Health()
+    rng = random.Random(1)
+    assert health.is_news(began=1.0)
+    pause = health.failed(2.0, rng, began=1.0)
+    for began, now in ((1.0, 2.0), (2.0, 2.1), (0.0, 9.0)):
+        assert not health.is_news(began=began)
+        assert health.failed(now, rng, began=began) == max(0.0, 2.0 + pause - now)
+    assert health.failures == 1
+    assert health.may_try(2.0 + pause)
+    health.failed(2.5, rng, began=1.0, stubborn=True)
+    health.failed(2.5, rng, began=1.0, stubborn=True)
+    assert health.failures == 7, "the server counts each secret that it refuses"
+    health.worked()
+    health.failed(2.0, rng, began=1.0)
+    health.failed(4.0, rng, began=3.0)
+    assert health.failures == 2
+    health.worked()
+    assert health.is_news(began=1.0)
 
 
 def test_what_a_person_must_mend_is_asked_for_seldom() -> None:
@@ -55,18 +78,18 @@ def test_what_a_person_must_mend_is_asked_for_seldom() -> None:
     rng = random.Random(1)
     now = 0.0
     for longest in (4.0, 32.0, 256.0, STUBBORN_PAUSE, STUBBORN_PAUSE):
-        pause = health.failed(now, rng, stubborn=True)
+        pause = health.failed(now, rng, began=now, stubborn=True)
         assert longest / 2 <= pause <= longest
         now += pause
     assert health.worked() is True
-    assert health.failed(now, rng) <= 1.0
+    assert health.failed(now, rng, began=now) <= 1.0
 
 
 def test_health_shows_its_state() -> None:
     """Its repr tells unknown from down."""
     health = Health()
     assert repr(health) == "<Health unknown>"
-    health.failed(0.0, random.Random(1))
+    health.failed(0.0, random.Random(1), began=0.0)
     assert repr(health) == "<Health down after 1>"
 
 
@@ -98,13 +121,13 @@ def test_one_looks_at_what_is_down() -> None:
     """While a probe is under way nobody else begins one; what came of it decides when the next is due."""
     health = Health()
     rng = random.Random(1)
-    health.failed(0.0, rng)
+    health.failed(0.0, rng, began=0.0)
     assert health.may_try(1.0)
     health.probing(1.0)
     assert not health.may_try(1.0)
     assert not health.may_try(LONGEST_PAUSE)
     assert health.may_try(1.0 + LONGEST_PAUSE)  # nothing came of it
-    pause = health.failed(2.0, rng)
+    pause = health.failed(2.0, rng, began=1.0)
     assert health.may_try(2.0 + pause)
     health.worked()
     assert health.may_try(2.0)

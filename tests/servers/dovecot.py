@@ -11,15 +11,26 @@ import grp
 import os
 import pwd
 import re
+import signal
 import subprocess
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.servers.process import ServerError, find, folder, free_port, greets_on_port, running
+from tests.servers.process import (
+    ServerError,
+    children,
+    find,
+    folder,
+    free_port,
+    greets_on_port,
+    program_of,
+    running,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _TEMPLATE = Path(__file__).with_name("dovecot.conf")
 _STORING = {
@@ -40,8 +51,10 @@ class Dovecot:
     port: int
     socket: Path
     root: Path
+    _start: Callable[[], subprocess.Popen[bytes]]
     tls_port: int = 0
     """Where TLS stands from the first octet on; 0 where there is no certificate."""
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def tcp(self) -> str:
@@ -57,6 +70,27 @@ class Dovecot:
     def unix(self) -> str:
         """Destination by UNIX socket."""
         return f"unix:{self.socket}"
+
+    def start(self) -> None:
+        """Start it, or start it again on what is on its disk; it answers when this returns."""
+        self._started.append(self._start())
+
+    def kill_sessions(self) -> int:
+        """Kill the processes that speak LMTP, whatever they are at; return how many there were."""
+        some = [pid for pid in children(self._started[-1].pid) if program_of(pid) == "lmtp"]
+        for pid in some:
+            _kill(pid)
+        return len(some)
+
+    def kill(self) -> None:
+        """Kill it with all its processes."""
+        master = self._started[-1]
+        family = [master.pid, *children(master.pid)]
+        for pid in family:
+            _kill(pid)
+        master.wait()
+        while any(Path(f"/proc/{pid}").exists() for pid in family):
+            time.sleep(0.01)
 
     def allow(self, users: Iterable[str], *, full: Iterable[str] = ()) -> None:
         """Replace the list of users that exist; the mailboxes of `full` take nothing more."""
@@ -92,6 +126,11 @@ class Dovecot:
         return sum(int(line.rpartition("\t")[2]) for line in done.stdout.splitlines()[1:])
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _quota(full: bool) -> str:
     return "userdb_quota_rule=*:bytes=1" if full else ""
 
@@ -110,21 +149,29 @@ def dovecot(
     read back byte for byte, and nothing waits for the disk: what is tested then is the client. With a
     `certificate`, a PEM file that holds its key too, STARTTLS is offered, and another port has implicit TLS.
     """
-    with folder() as root:
+    with folder() as root, contextlib.ExitStack() as stack:
         port, tls_port = free_port(), free_port() if certificate else 0
-        server = Dovecot(port=port, socket=root / "lmtp.sock", root=root, tls_port=tls_port)
+        config = root / "dovecot.conf"
+        argv = [program, "-F", "-c", str(config)]
+        server = Dovecot(
+            port=port,
+            socket=root / "lmtp.sock",
+            root=root,
+            tls_port=tls_port,
+            _start=lambda: stack.enter_context(
+                running(argv, ready=lambda: greets_on_port(port), log=root / "log")
+            ),
+        )
         server.allow(users)
         identity = _identity()
         (root / "mail").mkdir()
         if os.geteuid() == 0:
             os.chown(root / "mail", int(identity["UID"]), int(identity["GID"]))
-        config = root / "dovecot.conf"
         values = {"DIR": str(root), "PORT": str(port), **_STORING[like_production], **identity}
         values |= {"TLS": _tls(certificate), "TLS_PORT": str(tls_port)}
         config.write_text(_fill(_TEMPLATE.read_text(), values))
-        argv = [program, "-F", "-c", str(config)]
-        with running(argv, ready=lambda: greets_on_port(port), log=root / "log"):
-            yield server
+        server.start()
+        yield server
 
 
 def _tls(certificate: Path | None) -> str:

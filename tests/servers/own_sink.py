@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,10 @@ class OwnSink:
     def port(self) -> int:
         """Where it listens on 127.0.0.1."""
         return int(self.tcp.rpartition(":")[2])
+
+    def copies(self) -> Counter[str]:
+        """Count what it took by recipient (with `record=True`)."""
+        return Counter(reply.recipient for reply in self.final_replies() if reply.code == 250)
 
     def final_replies(self) -> list[FinalReply]:
         """Return what the record holds (with `record=True`)."""

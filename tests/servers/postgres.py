@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from tests.servers.process import ServerError, children, folder, running
+from tests.servers.process import ServerError, children, folder, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,9 @@ _SETTINGS = {
 class Postgres:
     """A running server; a database is made for whoever asks."""
 
-    def __init__(self, sockets: Path, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+    def __init__(self, sockets: Path, start: Callable[[], subprocess.Popen[bytes]], port: int = 0) -> None:
+        self.port = port
+        """Where it listens besides, with an address for it; else 0."""
         self._sockets = sockets
         self._start = start
         self._process = start()
@@ -86,7 +88,7 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """The URL of a database, as the product takes it."""
-        return f"postgresql://{_USER}@/{database}?host={self._sockets}"
+        return _url(database, self._sockets, self.port)
 
     def new_database(self, *, name: str = "", template: str = "template1") -> str:
         """Make a database, a copy of `template`, and return its URL."""
@@ -114,8 +116,11 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres(*, durable: bool = False) -> Iterator[Postgres]:
-    """Run a server for the block; `durable` with fsync, for benches."""
+def postgres(*, durable: bool = False, listen: str = "") -> Iterator[Postgres]:
+    """Run a server for the block; `durable` with fsync, for benches.
+
+    `listen`: an address of this host, from whose network everybody is let in.
+    """
     programs = binaries()
     with folder() as root:
         user = _unprivileged(root)
@@ -129,6 +134,12 @@ def postgres(*, durable: bool = False) -> Iterator[Postgres]:
         log = root / "postgres.log"
         _initialise(programs, data, user)
         settings = _SETTINGS | {"unix_socket_directories": str(sockets)} | ({} if durable else _FAST)
+        port = 0
+        if listen:
+            port = free_port()
+            settings |= {"listen_addresses": listen, "port": str(port)}
+            with (data / "pg_hba.conf").open("a") as access:
+                access.write("host all all samenet trust\n")
         argv = [programs / "postgres", "-D", data]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
@@ -138,13 +149,20 @@ def postgres(*, durable: bool = False) -> Iterator[Postgres]:
                 lambda: stack.enter_context(
                     running(
                         argv,
-                        ready=lambda: _answers(f"postgresql://{_USER}@/postgres?host={sockets}"),
+                        ready=lambda: _answers(_url("postgres", sockets, port)),
                         log=log,
                         env=_environment(),
                         user=user,
+                        ending=signal.SIGINT,  # "fast": whose peer is gone is not waited for
                     )
                 ),
+                port,
             )
+
+
+def _url(database: str, sockets: Path, port: int) -> str:
+    where = f"&port={port}" if port else ""  # the name of the socket has it, too
+    return f"postgresql://{_USER}@/{database}?host={sockets}{where}"
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

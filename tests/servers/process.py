@@ -83,11 +83,12 @@ def running(
     log: Path,
     env: Mapping[str, str] | None = None,
     user: str | int | None = None,
+    ending: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `argv`, each made a string, until the block ends; enter it once `ready()` says so.
 
     Output goes to `log`. Raises ServerError with the end of the log when the program ends early or is
-    not ready within `START_WITHIN`. It gets SIGTERM, and SIGKILL if it does not go within `STOP_WITHIN`.
+    not ready within `START_WITHIN`. It gets `ending`, and SIGKILL if it does not go within `STOP_WITHIN`.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -104,13 +105,18 @@ def running(
         _wait_until(process, ready, log)
         yield process
     finally:
-        stop(process)
+        stop(process, ending=ending)
 
 
-def stop(process: subprocess.Popen[bytes], within: float = STOP_WITHIN) -> int:
+def stop(
+    process: subprocess.Popen[bytes],
+    within: float = STOP_WITHIN,
+    *,
+    ending: signal.Signals = signal.SIGTERM,
+) -> int:
     """End a process of ours and return its exit status; harmless where it ended already."""
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(ending)
         try:
             process.wait(within)
         except subprocess.TimeoutExpired:

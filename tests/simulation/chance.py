@@ -48,6 +48,7 @@ _TARGET_RATES = (0.01, 0.03, 0.1, 0.3)
 _HOUSE_RATES = (0.002, 0.01, 0.04)
 _RARE = {"354 for nobody": (0.3, 1.0), "fewer replies": (0.1, 0.5), "crash while journalling": (0.01, 0.1)}
 """Rates of what has an opportunity but seldom, and is possible twice as often."""
+_TIGHT = 8  # one seed in so many
 _POSSIBLE = 0.25  # of the faults, in one run
 
 
@@ -56,6 +57,8 @@ class Chance:
 
     def __init__(self, seed: int, *, tell: Callable[[str], None] | None = None) -> None:
         self.rng = random.Random(seed)
+        self.tight = seed % _TIGHT == _TIGHT // 2
+        """Whether there is more mail than a worker may hold."""
         self.hits: Counter[str] = Counter()
         self._hash = hashlib.sha256()
         self._tell = tell

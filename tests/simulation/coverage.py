@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+MEMORY = ("memory: nearly full of contents", "memory: nearly all claimed that may be")
 GROUPS: dict[str, tuple[str, ...]] = {
     "faults of the target": (*TARGET, "SIZE too small", "no 8BITMIME", "no SMTPUTF8"),
     "kinds of servers": tuple(
@@ -43,6 +44,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "worker fenced",
         "late result",
         "content in pieces",
+        *MEMORY,
     ),
     "outcomes": ("outcome: delivered", "outcome: deferred", "outcome: failed", "outcome: expired"),
 }

@@ -19,6 +19,7 @@ from spooler.events import Event, SessionEnded, Settled, TransactionEnded, Worke
 from spooler.result import Outcome
 from spooler.worker import WorkerRun
 from tests.simulation.diary import KEEPER
+from tests.simulation.memory import Scales
 from tests.simulation.shaky import Inline
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Life:
         self.cut_off = False
         """Whether the database does not answer this one."""
         self.diary: Diary | None = None
+        self.scales: Scales | None = None
+        """What weighs all that it holds."""
         self._number = number
         self._wires: list[SimTransport] = []
         self._scope = trio.CancelScope()
@@ -55,6 +58,7 @@ class Life:
     async def run(self, config: Config, *, until: Until | None, killed_after: float | None = None) -> None:
         """Live to the end; `killed_after` seconds at the latest it is killed, where that is given."""
         world = self.world
+        self.scales = Scales(config, world.chance)
         spool = Inline(self, world.place, uuid=world.uuid, ids=world.ids)
         self.beaten_at = trio.current_time()
         KEEPER.set(self)

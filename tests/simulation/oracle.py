@@ -7,6 +7,7 @@
 - Attempts are numbered 1, 2, 3 … without a gap, so one result per recipient per attempt. One exception:
   a worker that was taken for dead, so that its attempt was recorded as uncertain, may yet tell of a delivery.
 - Tallies say what the tables say.
+- A worker holds no more contents and no more leases than its configuration allows (`memory`).
 - In the end nothing is leased, nothing is queued, and no journal is left.
 
 While it goes on, `Truth` asks that contents arrive octet by octet, that nothing is handed over behind a stale
@@ -62,6 +63,13 @@ class Oracle:
         (count,) = self._database.execute(
             "SELECT count(*) FROM attempt WHERE message_id = ? AND n = ? AND uncertain",
             (letter.id, letter.recipients.index(recipient)),
+        ).fetchone()
+        return int(count)
+
+    def leased(self, worker: int) -> int:
+        """How many recipients a worker has claimed, as the spool knows it."""
+        (count,) = self._database.execute(
+            "SELECT count(*) FROM recipient WHERE lease = ?", (worker,)
         ).fetchone()
         return int(count)
 

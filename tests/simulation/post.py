@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from spooler.config import Config, Duration, Retry, Route, Timeouts, Worker
 from spooler.envelope import CHUNK_SIZE, BodyType, Content, NewMessage, NewRecipient, Priority
 from tests.simulation.truth import Letter
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _LINES = (b"", b".", b"..", b".x", b"From me", b"x" * 70, "grüße".encode(), b"\xff\xfe", b"QUIT", b"RSET")
 _LARGE_LINE = 5000  # octets: long lines are quicker to read
 _MOST = 12  # messages at a time
+_MOST_TIGHT = 50
 
 
 def draw_config(chance: Chance, sites: list[str]) -> Config:
@@ -43,20 +46,28 @@ def draw_config(chance: Chance, sites: list[str]) -> Config:
                 final=Duration(pick((10, 120))),
             ),
         )
+    if chance.tight:
+        for name, route in routes.items():
+            routes[name] = msgspec.structs.replace(
+                route, sessions=pick((1, 2)), recipients=pick((1, 2)), mode=pick(("pipelined", "lockstep"))
+            )
     worker = Worker(
         claim=pick((1, 5, 500)),
         buffer=1 << 20,
         grace=Duration(pick((1, 30))),
         journal_sync=Duration(0),
     )
+    if chance.tight:
+        worker = msgspec.structs.replace(worker, claim=pick((1, 2, 5, 20)), buffer=pick((1, 2)) * CHUNK_SIZE)
     return Config(routes=routes, lhlo="client", worker=worker)
 
 
 def put(chance: Chance, store: Store, routes: list[str], *, start: int, now: int) -> list[Letter]:
     """Put some messages into the spool, numbered from `start`."""
     letters = []
-    for number in range(start, start + chance.rng.randint(1, _MOST)):
-        content = _content(chance)
+    most = _MOST_TIGHT if chance.tight else _MOST
+    for number in range(start, start + chance.rng.randint(1, most)):
+        content = _heavy(chance) if chance.tight and chance.may(0.5) else _content(chance)
         addresses = _addresses(chance)
         lifetime = chance.pick((600, 7200, 86400, 5 * 86400, 5 * 86400)) * 1_000_000
         message = NewMessage(
@@ -80,6 +91,12 @@ def _content(chance: Chance) -> bytes:
         lines = [line for line in lines if line.isascii()]
     content = b"".join(line + b"\r\n" for line in lines)
     return content + b"no end" if chance.may(0.1) else content
+
+
+def _heavy(chance: Chance) -> bytes:
+    """Make up a content of which a few fill a worker's memory, and which fits it in one piece."""
+    line = b"x" * _LARGE_LINE + b"\r\n"
+    return line * chance.rng.randint(1, CHUNK_SIZE // len(line))
 
 
 def _addresses(chance: Chance) -> list[str]:

@@ -89,9 +89,25 @@ class Inline:
             raise TryAgainError("the database is busy")
         if name == "chunk":
             chance.hit("content in pieces")
-        result = getattr(self._store, name)(*args, **kwargs)
+        result = self._weighed(name, args, getattr(self._store, name)(*args, **kwargs))
         if chance.may(0.3):
             await self._pass()
+        return result
+
+    def _weighed(self, name: str, args: tuple[object, ...], result: Any) -> Any:  # noqa: ANN401
+        """Count what the worker holds with this answer."""
+        life = self._life
+        scales = life.scales
+        if scales is None or life.dead:
+            return result
+        match name:
+            case "claim":
+                assert isinstance(args[0], int)
+                scales.claimed(life.world.oracle.leased(args[0]))
+            case "contents":
+                return {key: scales.put_on(octets, "contents") for key, octets in result.items()}
+            case "chunk" if result is not None:
+                return scales.put_on(result, "pieces")
         return result
 
     async def _pass(self) -> None:

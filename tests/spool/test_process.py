@@ -127,3 +127,14 @@ def test_a_worker_that_is_killed_with_answers_unread(
         assert select.select([stream], [], [], 20)[0]  # its first answer is there, and stays unread
     assert process.wait(20) == 0
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///none.db", None])
+def test_a_worker_that_goes_while_the_spool_opens(
+    url: str | None, spool_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It ends without a word: nobody is there to be answered."""
+    started = start(spool_url if url is None else url)
+    started.stream.close()
+    assert started.process.wait(30) == 0
+    assert capfd.readouterr() == ("", "")

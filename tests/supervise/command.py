@@ -17,22 +17,22 @@ from tests.servers.process import SPOOLER, tail
 from tests.spool.making import message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _PATIENCE = 60.0  # seconds for what takes two or three on a quiet machine
 
 
 class Command:
-    """`spooler ARGUMENTS` with a log, in a process group of its own."""
+    """`spooler ARGUMENTS`, or what stands for it, with a log, in a process group of its own."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, program: Sequence[str] = SPOOLER) -> None:
         self._log = log
         self.known: set[int] = set()
         """The processes that were ever looked at, to be ended with this one."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLER_")}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [*SPOOLER, *arguments],
+                [*program, *arguments],
                 stderr=file,
                 stdin=subprocess.DEVNULL,
                 env=environment,
@@ -83,9 +83,9 @@ def is_there(pid: int) -> bool:
 
 
 @contextmanager
-def running(log: Path, *arguments: str) -> Iterator[Command]:
+def running(log: Path, *arguments: str, program: Sequence[str] = SPOOLER) -> Iterator[Command]:
     """Run a command for the block; whatever is left of it then is killed."""
-    command = Command(log, *arguments)
+    command = Command(log, *arguments, program=program)
     try:
         yield command
     finally:
