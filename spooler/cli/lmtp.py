@@ -11,65 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
+from spooler.cli.lmtp_asked import NAME, NO_VALUE, Asked
 from spooler.cli.main import run
-from spooler.errors import UsageError
 from spooler.tls import TlsLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME = "lmtp"
-_NO_VALUE = "\0"  # of -d: no argument can be so, and one that is empty is a mistake
 _FILE = click.Path(path_type=Path, readable=False)  # that it cannot be read is ours to say
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The options as they were given; `None`, False or empty where they were not.
-
-    `destination`: each value of `-d`, `_NO_VALUE` where it had none. `spool`: "" where it had no value.
-    """
-
-    sender: str | None
-    told: tuple[str, ...]
-    arguments: tuple[str, ...]
-    destination: tuple[str, ...]
-    server: str | None
-    port: int | None
-    target: str | None
-    lhlo: str | None
-    config: Path | None
-    message: Path | None
-    raw: bool
-    authenticate: bool
-    user: str | None
-    credentials: Path | None
-    auth_plain: bool
-    tls: bool
-    tls_level: str | None
-    tls_implicit: bool
-    tls_ca: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
-    tls_fingerprint: tuple[str, ...]
-    tls_name: tuple[str, ...]
-    verbose: bool
-    as_json: bool
-    spool: str | None
-
-    @property
-    def debug(self) -> bool:
-        """Whether the dialogue is shown."""
-        return self.verbose or _NO_VALUE in self.destination
-
-    @property
-    def place(self) -> str | None:
-        """The destination that `-d` names."""
-        named = [value for value in self.destination if value != _NO_VALUE]
-        if len(named) > 1:
-            raise UsageError("-d names several destinations", hint="give one; messages go to one at a time")
-        return named[0] if named else None
 
 
 def _told(command: Callable[..., int]) -> Callable[..., int]:
@@ -93,7 +43,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "destination",
             multiple=True,
             is_flag=False,
-            flag_value=_NO_VALUE,
+            flag_value=NO_VALUE,
             metavar="[DEST]",
             help="unix:/path, inet:host, inet:host:port, inet:[addr]:port or inet:[ipv6:addr]:port. "
             "Without a value: show the dialogue, as --debug.",

@@ -5,26 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from spooler.address import check_sender, show
-from spooler.cli.lmtp import NAME, Asked
+from spooler.address import show
+from spooler.cli.lmtp_envelope import envelope_of, say, supplies
 from spooler.cli.main import tell, telling
-from spooler.cli.standard_input import message_file, standard_input
 from spooler.config import Config, check_config, load_config
 from spooler.credentials import TELLING, Credentials
 from spooler.errors import UsageError
-from spooler.ident import IdMaker, format_id, now_us
-from spooler.intake.supplying import Supplies, author
 from spooler.oneshot.carrying import Carried, Errand, carry
 from spooler.oneshot.legs import Guide, Wishes
 from spooler.oneshot.letter import letter_of
-from spooler.oneshot.naming import Named, read_names
 from spooler.oneshot.protecting import TlsWishes
 from spooler.oneshot.reporting import exit_code, no_way, warnings, word
 from spooler.oneshot.way import Leg, Told
@@ -34,6 +28,7 @@ from spooler.tls import TlsLevel, parse_fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from spooler.cli.lmtp_asked import Asked
     from spooler.dialogue import Direction
     from spooler.net.session import Session
     from spooler.oneshot.way import Way
@@ -41,25 +36,12 @@ if TYPE_CHECKING:
 STOPPED = 128  # and the signal's number: as shells have it
 _TEXT = 2000  # characters of a server's words
 _WIDEST = 60  # characters that longer addresses do not take from all
-_FILE = "name a file that this user can read; -t names a recipient that has no @"
 _COLOURS = {"delivered": "green", "failed": "red"}
-
-
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sends what to whom; `message` None is standard input."""
-
-    sender: str
-    named: Named
-    message: Path | None
-
-    def blocks(self) -> Iterator[bytes]:
-        """Read the message."""
-        return standard_input(NAME) if self.message is None else message_file(self.message, mend=_FILE)
 
 
 def deliver(asked: Asked) -> int:
     """Deliver, or queue; return the exit code. Raises SpoolerError."""
-    envelope = _envelope(asked)
+    envelope = envelope_of(asked)
     config = _config(asked)
     if asked.spool is not None:
         from spooler.cli.lmtp_spool import queue
@@ -79,40 +61,6 @@ def deliver(asked: Asked) -> int:
         )
         results = [carry(errand, leg) for leg in legs]
     return _report(results, legs, as_json=asked.as_json)
-
-
-def supplies(asked: Asked, sender: str, config: Config) -> Supplies | None:
-    """Return what is put into a header that lacks it; None with --raw."""
-    if asked.raw:
-        return None
-    host, now = config.lhlo_name, now_us()
-    return Supplies(
-        sender=author(sender, host),
-        date=time.strftime("%a, %d %b %Y %H:%M:%S %z", time.localtime(now / 1_000_000)),
-        message_id=f"<{format_id(IdMaker().make(now))}.{os.getpid()}@{host}>",
-    )
-
-
-def say(text: str) -> None:
-    """Tell a person, on standard error."""
-    tell(f"{NAME}: {text}")
-
-
-def _envelope(asked: Asked) -> Envelope:
-    if asked.sender is None:
-        raise UsageError("no sender is named", hint="name one with -f; -f '' is the null sender")
-    sender = check_sender(asked.sender)
-    named = read_names(asked.told, asked.arguments)
-    if not named.recipients:
-        raise UsageError("no recipient is named", hint="name one with -t, or as an argument")
-    if named.repeated:
-        say(f"recipients named more than once: {named.repeated} left out")
-    if asked.message is not None and named.message:
-        raise UsageError(
-            f"{show(named.message)} is a second message", hint="a recipient has an @, or is named with -t"
-        )
-    file = Path(named.message) if named.message else None
-    return Envelope(sender=sender, named=named, message=asked.message or file)
 
 
 def _config(asked: Asked) -> Config:

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from spooler.cli.enqueue import acknowledge
-from spooler.cli.lmtp import NAME
-from spooler.cli.lmtp_run import supplies
+from spooler.cli.lmtp_asked import NAME
+from spooler.cli.lmtp_envelope import supplies
 from spooler.cli.options import load
 from spooler.errors import UsageError
 from spooler.ident import now_us
@@ -17,8 +17,8 @@ from spooler.intake.supplying import complete
 from spooler.spool.store import Store
 
 if TYPE_CHECKING:
-    from spooler.cli.lmtp import Asked
-    from spooler.cli.lmtp_run import Envelope
+    from spooler.cli.lmtp_asked import Asked
+    from spooler.cli.lmtp_envelope import Envelope
     from spooler.config import Config
 
 
