@@ -174,6 +174,18 @@ class Serving(msgspec.Struct, frozen=True):
     address: str
 
 
+class DrainProgress(msgspec.Struct, frozen=True):
+    """How far a drain has come: recipients that came to their end, `total` there were when it began.
+
+    `rate` a second, over the last seconds; `seconds_left` at that rate, None where it cannot be said.
+    """
+
+    ended: int
+    total: int | None
+    rate: float
+    seconds_left: float | None
+
+
 class ProcessEnded(msgspec.Struct, frozen=True):
     """A process of several ended unasked; another takes its place in `restart_in` seconds, or (None) none."""
 
@@ -201,6 +213,7 @@ Event = (
     | Risk
     | Serving
     | Held
+    | DrainProgress
     | ConfigRead
     | ConfigRefused
 )

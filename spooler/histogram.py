@@ -47,6 +47,24 @@ class Histogram(msgspec.Struct):
             buckets[index] += count
         self.total += sum(values)
 
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.buckets)
+
+    def quantile(self, part: float, bounds: Sequence[int]) -> int:
+        """Return what `part` of the values do not exceed, as if they were spread evenly within each bucket;
+        of the last bucket nothing is known but its lower bound. 0 without any value.
+        """
+        wanted = part * self.count
+        lower = 0
+        for count, upper in zip(self.buckets, (*bounds, bounds[-1]), strict=False):
+            if count and wanted <= count:
+                return lower + int((upper - lower) * wanted / count)
+            wanted -= count
+            lower = upper
+        return lower
+
     def add(self, other: Histogram) -> None:
         """Count what another counted."""
         if other.buckets:

@@ -15,9 +15,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS = frozenset({"id", "message_id", "content", "lease", "worker"})
 _TIMES = frozenset(
     {"at", "due", "created", "not_before", "expires", "started", "beat_at", "oldest", "since", "until"}
-    | {"first_at", "last_at", "probe_at", "clears"}
+    | {"first_at", "last_at", "probe_at", "clears", "began"}
 )
-_DURATIONS = frozenset({"waited", "took"})
+_DURATIONS = frozenset({"waited", "took", "mean", "p50", "p90", "p95", "p99"})
 
 
 def rfc3339(when: int) -> str:

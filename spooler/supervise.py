@@ -165,6 +165,11 @@ class Keeper:
         """The processes that run now."""
         return [running.process.pid for running in self._running]
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._stops > 0
+
     def stop(self) -> None:
         """Ask all to stop: gracefully the first time, at once the second."""
         self._stops += 1

@@ -119,6 +119,11 @@ class WorkerRun:
         """Say under which id it works and how everything stands now; None before it has begun."""
         return None if self._publisher is None else (self.worker, self._publisher.standing())
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._stops > 0
+
     def stop(self) -> None:
         """Ask to stop: gracefully the first time, at once the second."""
         self._stops += 1

@@ -1,4 +1,4 @@
-"""`worker` and `drain` in several processes: what the one that keeps them does and says."""
+"""What keeps several processes for `worker` and `drain`, and what it does for `worker`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from spooler.cli.progress import Summary, bar, together
 from spooler.cli.signals import watch_reload, watch_signals
-from spooler.errors import SpoolerError, TryAgainError
+from spooler.errors import SpoolerError
 from spooler.ops.logging import EventLog
 from spooler.ops.pulse import Gathering
 from spooler.spool.starting import interpreter
@@ -55,39 +54,10 @@ def keep_workers(kept: Kept, *, log_level: str, reread: Callable[[], Config]) ->
             gathering.take(part, report.pulse)
 
     keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=True, observe=log, heard=heard)
-    trio.run(_with_signals, keeper, log, _server(kept, gathering, log), reread)
+    trio.run(with_signals, keeper, log, server(kept, gathering, log), reread)
 
 
-def keep_drain(kept: Kept, *, log_level: str, quiet: bool) -> int:
-    """Run a drain in several processes until all are done; return how many recipients are left."""
-    log = EventLog(level=log_level)
-    summary = Summary()
-    gathering = Gathering()
-    with bar(on=not quiet) as show:
-
-        def heard(part: int, report: Report) -> None:
-            if report.pulse is not None:
-                gathering.take(part, report.pulse)
-            show(together(keeper.reports))
-
-        keeper = Keeper(
-            kept.argv,
-            count=kept.count,
-            env=kept.env,
-            endless=False,
-            observe=log,
-            heard=heard,
-        )
-        trio.run(_with_signals, keeper, log, _server(kept, gathering, log))
-    report = together(keeper.reports)
-    if not quiet:
-        summary.show(report)
-    if report.left is None:
-        raise TryAgainError("no process came to its end", hint="the log says why")
-    return report.left
-
-
-def _server(kept: Kept, gathering: Gathering, log: EventLog) -> Callable[[], Awaitable[None]] | None:
+def server(kept: Kept, gathering: Gathering, log: EventLog) -> Callable[[], Awaitable[None]] | None:
     """Return what serves for all, None where nothing is to be served."""
     if not kept.http.listen:
         return None
@@ -96,7 +66,7 @@ def _server(kept: Kept, gathering: Gathering, log: EventLog) -> Callable[[], Awa
     return partial(serve_keeper, kept.http, kept.url, gathering, log)
 
 
-async def _with_signals(
+async def with_signals(
     keeper: Keeper,
     log: EventLog,
     server: Callable[[], Awaitable[None]] | None,

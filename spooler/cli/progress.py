@@ -1,4 +1,4 @@
-"""What a drain did: counted, shown as a bar on a terminal, and summed up in the end."""
+"""How far a drain has come: counted, shown as a bar on a terminal, told in the log elsewhere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from spooler.address import show
-from spooler.events import Event, RouteDown, RouteUp, TransactionEnded
+from spooler.events import DrainProgress, Event, RouteDown, RouteUp, TransactionEnded
+from spooler.ident import now_us
+from spooler.ops.course import Course
 from spooler.result import Outcome
 from spooler.supervise import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from spooler.events import Observe
+
 SHOW_EVERY = 0.25  # seconds
-_LEFT = "deferred, held by another worker, or on a route that is not configured here; see spooler queue stats"
-_WHY_LIMIT = 500  # characters of a server's words
+TELL_EVERY = 10.0
 
 
 class Tally:
@@ -100,21 +102,30 @@ def bar(*, on: bool) -> Iterator[Callable[[Report], None]]:
         yield show
 
 
-class Summary:
-    """Prints the end of a drain in a few words; made when it begins."""
+class Following:
+    """Follows a drain from its begin: a bar on a terminal, a line of the log now and then elsewhere."""
 
-    def __init__(self) -> None:
-        self._began = monotonic()
+    def __init__(self, show: Callable[[Report], None], observe: Observe) -> None:
+        self.course = Course()
+        self.began = now_us()
+        self._show = show
+        self._observe = observe if not sys.stderr.isatty() else None
+        self._start = monotonic()
+        self._tell_at = TELL_EVERY
 
-    def show(self, report: Report) -> None:
-        """Print it."""
-        took = monotonic() - self._began
-        done = sum(report.outcomes.values())
-        parts = [f"{count} {o.value}" for o in Outcome if (count := report.outcomes.get(o, 0))]
-        rate = f", {done / took:,.0f} recipients/s" if took > 0 and done else ""
-        left = "unknown" if report.left is None else report.left
-        why = f": {_LEFT}" if report.left else ""
-        done_in = f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}"
-        print(f"{done_in}; {left} left{why}", file=sys.stderr)  # noqa: T201  # it is the command's output
-        for route, why in report.down.items():
-            print(f"route {route} is down: {show(why, _WHY_LIMIT)}", file=sys.stderr)  # noqa: T201  # it is the command's output
+    def took(self) -> float:
+        """Seconds since it began."""
+        return monotonic() - self._start
+
+    def __call__(self, report: Report, *, last: bool = False) -> None:
+        """Take what was done so far."""
+        self._show(report)
+        at = self.took()
+        deferred = report.outcomes.get(Outcome.DEFERRED, 0)
+        ended = sum(report.outcomes.values()) - deferred
+        self.course.add(at, ended=ended, deferred=deferred, last=last)
+        if self._observe is not None and at >= self._tell_at:
+            self._tell_at = at + TELL_EVERY
+            rate = self.course.rate(TELL_EVERY)
+            left = None if report.total is None or not rate else max(0, report.total - ended) / rate
+            self._observe(DrainProgress(ended=ended, total=report.total, rate=rate, seconds_left=left))

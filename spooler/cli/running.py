@@ -1,4 +1,4 @@
-"""What `worker` and `drain` do in one process: its signals, its logs, its keeper if it has one."""
+"""What `worker` does in one process, and what `drain` does alike: signals, logs, a keeper if there is one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import msgspec
 import trio
 
 from spooler import collector
-from spooler.cli.progress import SHOW_EVERY, Summary, Tally, bar
 from spooler.cli.signals import read_again, watch_reload, watch_signals
-from spooler.delivery.drain import Drain
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.events import Event, Risk, WorkerState
 from spooler.ops.logging import EventLog
 from spooler.ops.metrics import Metrics
-from spooler.ops.pulse import Taker, Teller
+from spooler.ops.pulse import Gathering, Taker, Teller
 from spooler.spool.remote import spool_process
 from spooler.supervise import Report, Tether
 from spooler.worker import WorkerRun
@@ -42,7 +40,7 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, reread: 
     `reread` reads the configuration again.
     """
     log = EventLog(level=log_level)
-    _warn(settings, log)
+    warn(settings, log)
     tether = Tether.of_environment()
     shown = Shown(settings.config.http, tether, log)
 
@@ -50,7 +48,7 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, reread: 
         async with spool_process(started) as spool:
             run = WorkerRun(
                 spool=spool,
-                config=_part_of(settings.config, tether),
+                config=part_of(settings.config, tether),
                 journals=settings.journals,
                 observe=shown.observe,
                 spool_pid=spool.pid,
@@ -58,85 +56,36 @@ def run_worker(settings: Settings, started: Started, *, log_level: str, reread: 
             if tether is not None:
                 tether.report(Report())
             async with shown.while_running(run, spool):
-                return await _obeying(run, log, tether, reread=lambda: _part_of(reread(), tether))
+                return await obeying(run, log, tether, reread=lambda: part_of(reread(), tether))
 
-    with _told(tether):
-        if not _run(main):
-            raise _unsettled()
-
-
-def run_drain(
-    settings: Settings,
-    started: Started,
-    *,
-    until_empty: bool,
-    quiet: bool,
-    log_level: str,
-) -> int:
-    """Drain; return how many recipients are left that nobody holds. With a keeper, tell it instead."""
-    log = EventLog(level=log_level)
-    _warn(settings, log)
-    tether = Tether.of_environment()
-    tally = Tally()
-    summary = Summary()
-    total = 0
-
-    shown = Shown(settings.config.http, tether, log, report=lambda: tally.report(total=total))
-
-    def observe(event: Event) -> None:
-        tally(event)
-        shown.observe(event)
-
-    async def main() -> int:
-        nonlocal total
-        async with spool_process(started) as spool:
-            run = WorkerRun(
-                spool=spool,
-                config=_part_of(settings.config, tether),
-                journals=settings.journals,
-                observe=observe,
-                drain=Drain(until_empty=until_empty),
-                spool_pid=spool.pid,
-            )
-            total = await spool.left()
-            with bar(on=not quiet and tether is None) as show:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_regularly, lambda: tell(show))
-                    async with shown.while_running(run, spool):
-                        if not await _obeying(run, log, tether):
-                            raise _unsettled()
-                    nursery.cancel_scope.cancel()
-            return await spool.left()
-
-    def tell(show: Callable[[Report], None]) -> None:
-        report = tally.report(total=total)
-        show(report)
-        if tether is not None:
-            tether.report(report, wait=False)
-
-    with _told(tether):
-        left = _run(main)
-    report = tally.report(total=total, left=left)
-    if tether is not None:
-        tether.report(report)
-        return 0
-    if not quiet:
-        summary.show(report)
-    return left
+    with told(tether):
+        if not run_in_trio(main):
+            raise unsettled()
 
 
 class Shown:
-    """What a process shows over HTTP, or tells its keeper who does; events go to its log in any case."""
+    """What a process shows over HTTP, or tells its keeper who does; events go to its log in any case.
+
+    `counting`: events are counted in any case too, for a report; `gathering` has the counts in the end.
+    """
 
     def __init__(
-        self, http: Http, tether: Tether | None, log: EventLog, *, report: Callable[[], Report] = Report
+        self,
+        http: Http,
+        tether: Tether | None,
+        log: EventLog,
+        *,
+        counting: bool = False,
+        report: Callable[[], Report] = Report,
     ) -> None:
         self._http = http
         self._tether = tether
         self._log = log
         self._report = report
+        self._counts = counting or bool(http.listen)
+        self.gathering = Gathering()
         self.observe: Observe = log
-        if http.listen:
+        if self._counts:
             self._metrics = metrics = Metrics()
 
             def observe(event: Event) -> None:
@@ -148,16 +97,18 @@ class Shown:
     @asynccontextmanager
     async def while_running(self, run: WorkerRun, spool: RemoteSpool) -> AsyncIterator[None]:
         """Show or tell for the block."""
-        if not self._http.listen:
+        if not self._counts:
             yield
             return
         taker = Taker(run, spool, self._metrics)
         async with trio.open_nursery() as nursery:
             if self._tether is None:
-                from spooler.cli.showing import serve_worker
+                if self._http.listen:
+                    from spooler.cli.showing import serve_worker
 
-                nursery.start_soon(serve_worker, self._http, run, spool, taker, self._log)
+                    nursery.start_soon(serve_worker, self._http, run, spool, taker, self.gathering, self._log)
                 yield
+                self.gathering.take(0, await taker.take())
             else:
                 teller = Teller(taker, partial(self._tell, self._tether))
                 nursery.start_soon(teller.run)
@@ -169,7 +120,7 @@ class Shown:
         return tether.report(msgspec.structs.replace(self._report(), pulse=pulse), wait=False)
 
 
-def _warn(settings: Settings, log: EventLog) -> None:
+def warn(settings: Settings, log: EventLog) -> None:
     """Tell of a risk that comes with this machine's SQLite, where the spool is a file of it."""
     if settings.url.startswith("sqlite:"):
         from spooler.spool.sqlite_race import warning  # loads SQLite, in vain where the spool is a server
@@ -179,19 +130,13 @@ def _warn(settings: Settings, log: EventLog) -> None:
             log(Risk(*found))
 
 
-def _unsettled() -> TryAgainError:
+def unsettled() -> TryAgainError:
     return TryAgainError(
         "the spool did not take the last results", hint="they are taken over as uncertain when it is back"
     )
 
 
-async def _regularly(act: Callable[[], None]) -> None:
-    while True:
-        act()
-        await trio.sleep(SHOW_EVERY)
-
-
-def _part_of(config: Config, tether: Tether | None) -> Config:
+def part_of(config: Config, tether: Tether | None) -> Config:
     """Give each of several processes its share of every route's sessions; where it is 0, not the route."""
     if tether is None:
         return config
@@ -205,7 +150,7 @@ def _part_of(config: Config, tether: Tether | None) -> Config:
 
 
 @contextmanager
-def _told(tether: Tether | None) -> Iterator[None]:
+def told(tether: Tether | None) -> Iterator[None]:
     """Let the keeper say what is wrong: there may be several of us that meet the same."""
     try:
         yield
@@ -216,7 +161,7 @@ def _told(tether: Tether | None) -> Iterator[None]:
         raise SystemExit(error.exit_code) from None
 
 
-def _run(main: Callable[[], Awaitable[T]]) -> T:
+def run_in_trio(main: Callable[[], Awaitable[T]]) -> T:
     """Run in trio; an error that people can mend is raised as itself, not in a group."""
     collector.run_seldom()
     try:
@@ -230,7 +175,7 @@ def _run(main: Callable[[], Awaitable[T]]) -> T:
         raise
 
 
-async def _obeying(
+async def obeying(
     run: WorkerRun, log: EventLog, tether: Tether | None, *, reread: Callable[[], Config] | None = None
 ) -> bool:
     """Run the worker, which stops when it is asked to; whether everything was settled.

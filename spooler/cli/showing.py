@@ -66,17 +66,15 @@ def showing(settings: Settings, asked: str | None, *, unasked: bool) -> Settings
 
 
 async def serve_worker(
-    http: Http, run: WorkerRun, spool: RemoteSpool, taker: Taker, observe: Observe
+    http: Http, run: WorkerRun, spool: RemoteSpool, taker: Taker, gathering: Gathering, observe: Observe
 ) -> None:
     """Serve for a command in one process until cancelled."""
     from spooler.ops.guard import read_token
-    from spooler.ops.pulse import Gathering
     from spooler.ops.service import show
     from spooler.ops.watch import Watch
 
     listen = http.parsed
     assert listen is not None
-    gathering = Gathering()
 
     async def pulse() -> None:
         gathering.take(0, await taker.take())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.program import version
 from spooler.vitals import vitals_of
 from spooler.worker_standing import (
     MOST_SHUT,
@@ -62,7 +61,7 @@ class Publisher:
         targets = {target.name: target for crew in self._crews.values() for target in crew.targets}
         return WorkerStanding(
             at=now,
-            version=_version(),
+            version=version(),
             routes={
                 name: _route(crew, now, zero)
                 for name, crew in self._crews.items()
@@ -132,11 +131,3 @@ def _outage(health: Health, zero: int) -> Outage | None:
         why=health.why[:MOST_TEXT],
         probe_at=zero + int(health.retry_at * 1e6),
     )
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("spooler")
-    except PackageNotFoundError:
-        return ""  # run from a checkout that was not installed

@@ -27,6 +27,7 @@ from spooler.events import (
     ConfigRefused,
     Connected,
     Doubt,
+    DrainProgress,
     Event,
     Held,
     NotConnected,
@@ -136,6 +137,7 @@ class EventLog:
             Risk: self._risk,
             Serving: self._serving,
             Held: self._held,
+            DrainProgress: self._progress,
             ConfigRead: self._config_read,
             ConfigRefused: self._config_refused,
         }
@@ -290,6 +292,16 @@ class EventLog:
             route=event.route,
             recipients=event.recipients,
             why=show(event.why, TEXT_LIMIT),
+        )
+
+    def _progress(self, event: DrainProgress) -> None:
+        left = event.seconds_left
+        self._log.info(
+            "progress",
+            ended=event.ended,
+            total=event.total,
+            per_second=round(event.rate),
+            seconds_left=None if left is None else round(left),
         )
 
     def _serving(self, event: Serving) -> None:

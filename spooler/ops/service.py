@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import trio
 
 from spooler.ops.app import application
 from spooler.ops.serving import serve
+from spooler.program import version
 
 if TYPE_CHECKING:
     from spooler.events import Observe
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 async def show(watch: Watch, listen: Listen, *, token: Token | None, observe: Observe) -> None:
     """Watch and serve until cancelled."""
-    app = application(watch, version=_version(), token=token)
+    app = application(watch, version=version(), token=token)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await serve(app, listen, observe=observe)
-
-
-def _version() -> str:
-    try:
-        return version("spooler")
-    except PackageNotFoundError:
-        return ""  # run from a checkout that was not installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_the_rate_climbs() -> None:
     claimed = _run(pace, 20)
     seconds = [sum(second <= at < second + 1 for at in claimed) for second in range(20)]
     assert seconds[0] < 1000 * (FIRST + 0.15)
-    assert all(later >= before * 0.9 for before, later in zip(seconds, seconds[1:], strict=False))
+    assert all(later >= before * 0.9 for before, later in pairwise(seconds))
     assert 450 < seconds[4] < 600
     assert all(950 <= each <= 1050 for each in seconds[11:19])
     assert "a second" in repr(pace)

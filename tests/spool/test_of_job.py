@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,9 +13,11 @@ from spooler.errors import TryAgainError
 from spooler.records import JobLeft
 from spooler.result import Outcome
 from spooler.spool.statements import of_job
-from spooler.spool.store import Store
 from tests.spool.making import DUE, MINUTE, act, counts, keys, message, put, results, worker
 from tests.spool.test_plans import plan
+
+if TYPE_CHECKING:
+    from spooler.spool.store import Store
 
 
 def _claim(store: Store, by: int, *, limit: int = 100, now: int = DUE) -> list[int]:
@@ -83,7 +86,7 @@ def test_only_the_job_is_read(store: Store) -> None:
     """Neither the queue nor all messages, however many there are beside the job."""
     put(store, *(message("a@x", "b@x", job="june" if n % 50 == 0 else "") for n in range(3000)))
     act(store, "ANALYZE")
-    due = {"job": "june", "route": "default"}
+    due: dict[str, Any] = {"job": "june", "route": "default"}
     more = due | {"after": 0, "now": DUE, "limit": 100}
     of_claim = [(of_job.CLAIM_OF_JOB, more | {"worker": 1})]
     if not store.is_postgres:

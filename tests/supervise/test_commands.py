@@ -31,9 +31,11 @@ def test_a_drain_of_two_delivers_each_once(postgres_url: str, tmp_path: Path) ->
     assert took == Counter(set(addresses) - {"user7@example.org"})
     workers = {line["worker"] for line in drain.lines("worker", state="started")}
     assert len(workers) == 2
-    (summary,) = drain.spoken()
+    summary, times, reason = drain.spoken()
     assert summary.startswith("2999 delivered, 1 deferred in ")
     assert " recipients/s; 1 left: deferred, " in summary
+    assert times.startswith("half within: from enqueued to delivered ")
+    assert reason.startswith("1 deferred: 451 4.3.0 try later (inet:127.0.0.1:")
     with Store.open(postgres_url) as store:
         assert store.workers() == []
 

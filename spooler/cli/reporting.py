@@ -1,0 +1,120 @@
+"""The end of a drain: a few words on standard error, and its report where it was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spooler.address import show
+from spooler.cli.render import human_duration, plural, print_json, reply_of
+from spooler.errors import CannotCreateError, UsageError
+from spooler.plain import plain
+from spooler.result import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from spooler.ops.report import DrainReport, Reason
+
+TOP = 5  # reasons that are told on standard error
+_LEFT = "deferred, held by another worker, or on a route that is not configured here; see spooler queue stats"
+_WHY_LIMIT = 500  # characters of a server's words
+
+
+def words(report: DrainReport, *, top: int = TOP) -> Iterator[str]:
+    """Tell a report in lines."""
+    took = report.took / 1e6
+    done = sum(report.outcomes.values())
+    parts = [f"{count} {o.value}" for o in Outcome if (count := report.outcomes.get(o, 0))]
+    rate = f", {done / took:,.0f} recipients/s" if took > 0 and done else ""
+    left = "unknown" if report.left is None else report.left
+    why = f": {_LEFT}" if report.left else ""
+    yield f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}; {left} left{why}"
+    if done:
+        yield from _times(report)
+    for reason in report.reasons[:top]:
+        yield _reason(reason)
+    if len(report.reasons) > top:
+        yield f"and {plural(len(report.reasons) - top, 'other reason')}: see --report"
+    for route in report.routes:
+        if route.down:
+            yield f"route {show(route.name)} is down: {show(route.down, _WHY_LIMIT)}"
+
+
+def _times(report: DrainReport) -> Iterator[str]:
+    """Say how long it took, for half of them and for nearly all."""
+    told = [
+        f"{name} {_about(times.p50)} (95 %: {_about(times.p95)})"
+        for name, times in (
+            ("from enqueued to delivered", report.delivery),
+            ("answers of the store", report.answer),
+        )
+        if times.count
+    ]
+    if told:
+        yield f"half within: {'; '.join(told)}"
+
+
+def _about(us: int) -> str:
+    if us < 1_000_000:
+        return f"{us / 1000:.3g} ms"
+    return f"{us / 1e6:.3g} s" if us < 100_000_000 else human_duration(us)
+
+
+def _reason(reason: Reason) -> str:
+    said = reply_of(reason.code, reason.enhanced, show(reason.text, _WHY_LIMIT))
+    where = f" ({show(reason.destination)}, at {reason.stage})" if reason.destination else ""
+    return f"{reason.count:,} {reason.outcome}: {said}{where}"
+
+
+def text(report: DrainReport) -> str:
+    """Write it for a file."""
+    return "\n".join(words(report, top=len(report.reasons))) + "\n"
+
+
+def json(report: DrainReport) -> str:
+    """Write it for programs."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(plain(report)), indent=2).decode() + "\n"
+
+
+def html(report: DrainReport) -> str:
+    """Write it as a page."""
+    from spooler.ops.report_page import page
+
+    return page(report)
+
+
+WRITERS: dict[str, Callable[[Any], str]] = {".txt": text, ".json": json, ".html": html}
+
+
+def check_paths(paths: tuple[Path, ...]) -> None:
+    """Raise UsageError or CannotCreateError now, and not when all is done."""
+    for path in paths:
+        if path.suffix not in WRITERS:
+            raise UsageError(
+                f"--report {show(str(path))}: what kind of report is that?",
+                hint=f"let its name end in {', '.join(WRITERS)}",
+            )
+        try:
+            with path.open("a"):
+                pass
+        except OSError as error:
+            raise CannotCreateError(f"report {show(str(path))} cannot be written: {error.strerror}") from None
+
+
+def tell(report: DrainReport, *, quiet: bool, as_json: bool, paths: tuple[Path, ...]) -> None:
+    """Say and write what was asked for; a file that cannot be written is told and spoils nothing."""
+    if not quiet:
+        for line in words(report):
+            click.echo(line, err=True)
+    if as_json:
+        print_json(report)
+    for path in paths:
+        try:
+            path.write_text(WRITERS[path.suffix](report), encoding="utf-8")
+        except OSError as error:
+            click.echo(f"spooler: report {show(str(path))} cannot be written: {error.strerror}", err=True)
