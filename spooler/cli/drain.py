@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +109,9 @@ def command(
     need_routes(settings)
     if ramp is not None and max_rate is None:
         raise UsageError("--ramp says how --max-rate is reached", hint="give --max-rate too")
+    if max_rate is not None and not math.isfinite(max_rate):
+        raise UsageError(f"--max-rate {max_rate} is no rate", hint="leave it out to go as fast as can be")
+    climb = 0.0 if ramp is None else read_duration("--ramp", ramp) / 1e6
     now = now_us()
     until = None if deadline is None else _moment(deadline, now)
     if dry_run:
@@ -133,7 +137,7 @@ def command(
         job=job,
         routes=routes,
         max_rate=max_rate,
-        ramp=0.0 if ramp is None else read_duration("--ramp", ramp) / 1e6,
+        ramp=climb,
         deadline=until,
         quiet=quiet,
         as_json=as_json,
@@ -160,7 +164,8 @@ def _only(settings: Settings, names: tuple[str, ...]) -> Settings:
             known = ", ".join(map(show, routes)) or "none"
             raise UsageError(f"route {show(name)} is not configured", hint=f"configured are: {known}")
     chosen = {name: routes[name] for name in names}
-    return msgspec.structs.replace(settings, config=msgspec.structs.replace(settings.config, routes=chosen))
+    config = msgspec.structs.replace(settings.config, routes=chosen, domains={})  # which are for intake
+    return msgspec.structs.replace(settings, config=config)
 
 
 def _moment(text: str, now: int) -> int:

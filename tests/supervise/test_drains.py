@@ -1,0 +1,194 @@
+"""`drain` as a job: which mail, how fast, until when, and what is said of it, by real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spooler.ident import now_us
+from spooler.spool.store import Store
+from tests.servers.own_sink import own_sink
+from tests.servers.process import SPOOLER
+from tests.spool.making import message
+from tests.supervise.command import running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.own_sink import OwnSink
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """An empty spool; on Postgres two processes drain it."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
+
+
+def _put(url: str, count: int, *, job: str = "", defer: int = 0) -> list[str]:
+    """Put messages in; returns their recipients, of which the sink is to defer `defer`."""
+    addresses = [f"{'later' if n < defer else 'user'}{n}.{job or 'none'}@example.org" for n in range(count)]
+    with Store.open(url) as store:
+        store.enqueue([message(address, job=job) for address in addresses], now=now_us())
+    return addresses
+
+
+def _drain(url: str, sink: OwnSink, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(*SPOOLER, "drain", "--spool", url, "--target", sink.tcp, "--log-level", "error"),
+            *(["--processes", "2"] if url.startswith("postgres") else []),
+            *more,
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_job_alone(url: str, tmp_path: Path) -> None:
+    """Its mail is delivered once, all other stays; three reports say so, to the recipient."""
+    june = _put(url, 500, job="june", defer=7)
+    _put(url, 300, job="july")
+    _put(url, 300)
+    files = [tmp_path / f"june.{kind}" for kind in ("txt", "json", "html")]
+    with own_sink("--defer", "later*", record=True) as sink:
+        options = [word for file in files for word in ("--report", str(file))]
+        ended = _drain(url, sink, "--job", "june", "--json", *options)
+        assert ended.returncode == 75, ended.stderr
+        assert sink.copies() == Counter(june[7:])
+    said = json.loads(files[1].read_text())
+    assert json.loads(ended.stdout) == said
+    assert (said["job"], said["total"], said["left"]) == ("june", 500, 7)
+    assert said["outcomes"] == {"delivered": 493, "failed": 0, "expired": 0, "deferred": 7}
+    assert said["why"] == "nothing was due any more"
+    assert said["delivery"]["count"] == said["course"][-1]["ended"] == 493
+    ((reason),) = said["reasons"]
+    assert (reason["outcome"], reason["count"], reason["code"]) == ("deferred", 7, 451)
+    assert ended.stderr.splitlines()[-3:] == files[0].read_text().splitlines()
+    assert "493 delivered, 7 deferred" in files[0].read_text()
+    assert ">493</div>" in files[2].read_text()
+    with Store.open(url) as store:
+        assert store.job_left(["default"], "july").count == 300
+        assert store.left() == 607
+
+
+def test_until_a_job_is_empty(url: str) -> None:
+    """What is deferred is waited for; mail of others that comes due meanwhile is left alone."""
+    june = _put(url, 40, job="june", defer=5)
+    _put(url, 40)
+    with own_sink("--defer", "later*", "--times", "1", record=True) as sink:
+        ended = _drain(url, sink, "--job", "june")
+        assert ended.returncode == 75
+        retried = subprocess.run(
+            [*SPOOLER, "queue", "retry", "--spool", url, "--job", "june"], check=True, capture_output=True
+        )
+        assert b"5 recipients" in retried.stdout
+        assert _drain(url, sink, "--job", "june", "--until-empty").returncode == 0
+        assert sink.copies() == Counter(june)
+    with Store.open(url) as store:
+        assert store.left() == 40
+
+
+def test_no_faster_than_asked(url: str) -> None:
+    """Over all processes together, and hardly slower."""
+    _put(url, 400)
+    with own_sink(record=True) as sink:
+        ended = _drain(url, sink, "--max-rate", "200", "--json")
+        assert ended.returncode == 0, ended.stderr
+        times = sorted(reply.time for reply in sink.final_replies())
+    assert len(times) == 400
+    took = (times[-1] - times[0]) / 1e6
+    assert 1.4 <= took <= 5.0  # 2 s; each process may claim a fifth of a second's worth at once
+    for start in range(0, 400, 50):
+        within = sum(times[start] <= at < times[start] + 1_000_000 for at in times)
+        assert within <= 200 + 2 * 40 + 40, "of a second and two bursts, as they arrived"
+    said = json.loads(ended.stdout)
+    assert said["max_rate"] == 200
+    assert said["best"] <= 200 * 1.5
+
+
+def test_the_rate_climbs(sqlite_url: str) -> None:
+    """With --ramp the beginning is gentle."""
+    _put(sqlite_url, 300)
+    with own_sink(record=True) as sink:
+        ended = _drain(sqlite_url, sink, "--max-rate", "200", "--ramp", "2s")
+        assert ended.returncode == 0, ended.stderr
+        times = sorted(reply.time for reply in sink.final_replies())
+    first = times[0]
+    seconds = Counter((at - first) // 1_000_000 for at in times)
+    assert seconds[0] < 120 < seconds[1] + 20
+    assert all(at <= later for at, later in pairwise(times))
+
+
+def test_until_a_deadline(url: str) -> None:
+    """When its time has come it ends in order, says so, and what is left is nobody's."""
+    _put(url, 1000)
+    with own_sink(record=True) as sink:
+        began = time.monotonic()
+        ended = _drain(url, sink, "--max-rate", "100", "--deadline", "3s", "--json")
+        took = time.monotonic() - began
+        copies = sink.copies().total()
+    assert ended.returncode == 75, ended.stderr
+    assert took < 15
+    said = json.loads(ended.stdout)
+    assert said["why"] == "its deadline came"
+    assert said["left"] == 1000 - copies
+    assert 0 < copies <= 100 * 3 + 40
+    with Store.open(url) as store:
+        assert store.workers() == []
+        assert {row.state.value: row.count for row in store.stats()} == {
+            "waiting": 1000 - copies,
+            "delivered": copies,
+        }
+
+
+def test_stopped_by_a_signal_it_reports_all_the_same(sqlite_url: str, tmp_path: Path) -> None:
+    """Whoever interrupts a drain wants to know how far it came."""
+    _put(sqlite_url, 1000)
+    path = tmp_path / "report.json"
+    with own_sink(record=True) as sink:
+        words = ("drain", "--spool", sqlite_url, "--target", sink.tcp, "--max-rate", "50")
+        with running(tmp_path / "log", *words, "--report", str(path)) as drain:
+            drain.until(lambda: len(drain.lines("transaction")) > 20)
+            os.kill(drain.process.pid, signal.SIGINT)
+            assert drain.ends() == 75
+        copies = sink.copies().total()
+    said = json.loads(path.read_text())
+    assert said["why"] == "it was stopped"
+    assert said["outcomes"]["delivered"] == copies == 1000 - said["left"]
+
+
+def test_only_one_route(url: str, tmp_path: Path) -> None:
+    """The other is not touched, and what is left of it does not count."""
+    config = tmp_path / "spooler.toml"
+    with own_sink(record=True) as sink:
+        config.write_text(
+            f'spool = {json.dumps(url)}\n[routes.one]\ndestinations = ["{sink.tcp}"]\n'
+            f'[routes.two]\ndestinations = ["{sink.tcp}"]\n[domains]\n"two.example" = "two"\n'
+            '"one.example" = "one"\n'
+        )
+        for domain in ("one.example", "two.example"):
+            subprocess.run(
+                [*SPOOLER, "enqueue", "--config", str(config), "-f", "a@example.org", f"b@{domain}"],
+                input=b"Subject: x\n\nx\n",
+                check=True,
+            )
+        done = subprocess.run(
+            [*SPOOLER, "drain", "--config", str(config), "--route", "two", "--json"],
+            check=False,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert sink.copies() == Counter(["b@two.example"])
+    assert [route["name"] for route in json.loads(done.stdout)["routes"]] == ["two"]
