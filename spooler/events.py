@@ -40,10 +40,11 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """A session is open, past LHLO; `took` in µs."""
+    """A session is open, past LHLO; `took` in µs. `protection` is its version of TLS, "" without."""
 
     destination: str
     took: int
+    protection: str = ""
 
 
 class NotConnected(msgspec.Struct, frozen=True):
@@ -93,11 +94,12 @@ class RouteDown(msgspec.Struct, frozen=True):
 class SecurityTrouble(msgspec.Struct, frozen=True):
     """A destination is not used because of TLS or AUTH; it is probed again in `retry_in` seconds.
 
-    `why` says what to mend, for people.
+    `kind` is a name of `Trouble`; `why` says what to mend, for people.
     """
 
     route: str
     destination: str
+    kind: str
     why: str
     retry_in: float
 

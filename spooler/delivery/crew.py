@@ -220,7 +220,8 @@ class Crew:
                     failures.append((target, error))
                     continue
                 took = int((trio.current_time() - trying) * 1e6)
-                gear.ground.observe(Connected(destination=target.name, took=took))
+                tls = session.protection.version if session.protection else ""
+                gear.ground.observe(Connected(destination=target.name, took=took, protection=tls))
             target.health.worked()
             return target, session
         if self._open:
@@ -240,7 +241,13 @@ class Crew:
         ground.observe(NotConnected(destination=target.name, why=str(error)))
         if error.trouble.of_security:
             ground.observe(
-                SecurityTrouble(route=self.lane.name, destination=target.name, why=str(error), retry_in=pause)
+                SecurityTrouble(
+                    route=self.lane.name,
+                    destination=target.name,
+                    kind=error.trouble.name,
+                    why=str(error),
+                    retry_in=pause,
+                )
             )
 
     def _down(self, failures: list[tuple[Target, ConnectError]], *, began: float) -> None:

@@ -68,6 +68,10 @@ class DestinationCounts(msgspec.Struct, omit_defaults=True):
 
     connect_time: Histogram = msgspec.field(default_factory=Histogram)
     """Of the connections that were made, greeting and LHLO included."""
+    protections: dict[str, int] = {}
+    """The same by version of TLS, "none" without."""
+    insecure: dict[str, int] = {}
+    """Connections that were given up because of TLS or AUTH, by kind."""
     refused: int = 0
     lost: int = 0
     """Sessions that ended by a fault."""
@@ -76,6 +80,8 @@ class DestinationCounts(msgspec.Struct, omit_defaults=True):
     def add(self, other: DestinationCounts) -> None:
         """Count what another counted."""
         self.connect_time.add(other.connect_time)
+        _add(self.protections, other.protections)
+        _add(self.insecure, other.insecure)
         self.refused += other.refused
         self.lost += other.lost
         self.doubts += other.doubts

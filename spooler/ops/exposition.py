@@ -301,6 +301,18 @@ def _destinations(counts: Counts) -> Iterator[Metric]:
     for name, help_, value in _DESTINATION_COUNTERS:
         sums: dict[Labels, float] = {(place,): value(one) for place, one in places.items()}
         yield _counter(f"spooler_{name}", help_, sums, labels=("destination",))
+    yield _counter(
+        "spooler_sessions_opened",
+        "Connections that were made, by version of TLS.",
+        {(place, tls): n for place, one in places.items() for tls, n in one.protections.items()},
+        labels=("destination", "tls"),
+    )
+    yield _counter(
+        "spooler_security_failures",
+        "Connections that were given up because of TLS or AUTH.",
+        {(place, kind): n for place, one in places.items() for kind, n in one.insecure.items()},
+        labels=("destination", "kind"),
+    )
 
 
 def _worker(gathering: Gathering) -> Iterator[Metric]:

@@ -18,6 +18,7 @@ from spooler.events import (
     Held,
     NotConnected,
     RouteDown,
+    SecurityTrouble,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -60,6 +61,7 @@ class Metrics:
             SessionEnded: self._session_ended,
             Doubt: self._doubt,
             RouteDown: self._route_down,
+            SecurityTrouble: self._security_trouble,
             Settled: self._settled,
             SpoolTrouble: self._spool_trouble,
             Held: self._held,
@@ -139,10 +141,15 @@ class Metrics:
         self._counts.claim_sizes.observe([event.recipients], SIZES)
 
     def _connected(self, event: Connected) -> None:
-        self._counts.destination(event.destination).connect_time.observe([event.took], QUICK)
+        destination = self._counts.destination(event.destination)
+        destination.connect_time.observe([event.took], QUICK)
+        _count(destination.protections, event.protection or "none", 1)
 
     def _not_connected(self, event: NotConnected) -> None:
         self._counts.destination(event.destination).refused += 1
+
+    def _security_trouble(self, event: SecurityTrouble) -> None:
+        _count(self._counts.destination(event.destination).insecure, event.kind.lower(), 1)
 
     def _session_ended(self, event: SessionEnded) -> None:
         self._counts.destination(event.destination).lost += 1

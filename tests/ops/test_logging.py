@@ -104,7 +104,11 @@ def test_one_line_per_transaction_and_per_recipient_not_delivered() -> None:
 def test_trouble_with_tls_or_auth_is_loud() -> None:
     """An error of its own, with the destination and what to mend."""
     event = SecurityTrouble(
-        route="default", destination="inet:a:24", why="its certificate has expired\n{}", retry_in=3.21
+        route="default",
+        destination="inet:a:24",
+        kind="CERTIFICATE",
+        why="its certificate has expired\n{}",
+        retry_in=3.21,
     )
     (line,) = lines_of(event, level="error")
     del line["timestamp"]

@@ -16,6 +16,7 @@ from spooler.events import (
     NotConnected,
     RouteDown,
     RouteUp,
+    SecurityTrouble,
     SessionEnded,
     Settled,
     SpoolTrouble,
@@ -122,6 +123,8 @@ def test_the_other_events() -> None:
     counts = counted(
         Claimed("default", 7),
         Connected("unix:/x", 3000),
+        Connected("unix:/x", 0, "TLSv1.3"),
+        SecurityTrouble("default", "unix:/x", "CERTIFICATE", "expired", 1.0),
         NotConnected("unix:/x", "refused"),
         SessionEnded("default", "unix:/x", "gone"),
         Doubt("unix:/x", "why", "lockstep"),
@@ -133,6 +136,7 @@ def test_the_other_events() -> None:
     route, place = counts.route("default"), counts.destination("unix:/x")
     assert (route.claims, route.claimed, route.outages, route.held) == (1, 7, 1, 3)
     assert (place.refused, place.lost, place.doubts, place.connect_time.total) == (1, 1, 1, 3000)
+    assert (place.protections, place.insecure) == ({"none": 1, "TLSv1.3": 1}, {"certificate": 1})
     assert counts.troubles == {"claiming": 1}
 
 
