@@ -226,6 +226,7 @@ class WorkerRun:
         idle = min((route.idle for route in self._config.routes.values()), default=30.0)
         while True:
             await trio.sleep(POOL_CHECK)
+            journal.look()
             if journal.trouble:
                 self._observe(SpoolTrouble(doing="journalling", why=journal.trouble, retry_in=POOL_CHECK))
             for session in pool.expire(now=trio.current_time(), idle=idle):
