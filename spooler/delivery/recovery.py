@@ -105,14 +105,14 @@ class Recovery:
         ground = self._ground
         now = ground.clock()
         taken = 0
-        if found.complete and found.uncertain:
+        if found.uncertain:
             taken = await insist(
                 ground,
                 "taking over what may have been delivered",
                 partial(ground.spool.doubt, worker, found.uncertain, now=now, **self.doubtful(now)),
             )
         if not found.complete:
-            return await self.take_over(worker), 0
+            return taken + await self.take_over(worker), 0
         rest = await insist(
             ground,
             "giving back a dead worker's recipients",

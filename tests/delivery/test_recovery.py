@@ -146,6 +146,25 @@ async def test_a_delivery_counts_whoever_holds_the_recipient_now(
     assert house.outcomes() == {"delivered": 1, "deferrals": 1, "uncertain": 1}
 
 
+@pytest.mark.parametrize("boot", [None, "the boot before"])
+async def test_a_journal_that_is_newer_than_the_database(
+    house: House, autojump_clock: MockClock, boot: str | None
+) -> None:
+    """Where the spool was restored from a copy its results settle, and what it leaves open is uncertain."""
+    answered, sent = house.enqueue("answered@x"), house.enqueue("sent@x")
+    claims, journal = died(house, boot=boot)
+    journal.record(delivered(next(claim for claim in claims if claim.message_id == answered)))
+    journal.intend("sent", sent, [0])
+    assert journal.push()
+    journal.abandon()
+    house.store.unregister(claims_worker(house), now=EPOCH)  # as if it had never been there
+    async with sink() as (running, inbox):
+        await house.drain(running)
+    assert inbox.copies == {"sent@x": 1}
+    assert house.story(answered) == [("answered@x", 1, "delivered", False)]
+    assert house.story(sent) == [("sent@x", 1, "deferred", True), ("sent@x", 2, "delivered", False)]
+
+
 async def test_a_foreign_journal_is_told_once_and_left(house: House, autojump_clock: MockClock) -> None:
     """What cannot be understood is not removed, and its worker's recipients wait as if there were none."""
     house.enqueue("a@x")
