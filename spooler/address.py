@@ -98,6 +98,8 @@ def fault_of(address: str) -> str:
         return "is empty"
     patterns = _patterns(ascii=address.isascii())
     if patterns.unsafe.search(address):
+        if any("\ud800" <= char <= "\udfff" for char in address):
+            return "is not UTF-8"
         return "contains a line break or another control character"
     local, domain = split(address)
     if not local:

@@ -11,64 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
+from spooler.cli.lmtp_asked import NAME, NO_VALUE, Asked
 from spooler.cli.main import run
-from spooler.errors import UsageError
 from spooler.tls import TlsLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME = "lmtp"
 _FILE = click.Path(path_type=Path, readable=False)  # that it cannot be read is ours to say
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The options as they were given; `None`, False or empty where they were not.
-
-    `destination`: each value of `-d`, "" where it had none. `spool`: "" where it had no value.
-    """
-
-    sender: str | None
-    told: tuple[str, ...]
-    arguments: tuple[str, ...]
-    destination: tuple[str, ...]
-    server: str | None
-    port: int | None
-    target: str | None
-    lhlo: str | None
-    config: Path | None
-    message: Path | None
-    raw: bool
-    authenticate: bool
-    user: str | None
-    credentials: Path | None
-    auth_plain: bool
-    tls: bool
-    tls_level: str | None
-    tls_implicit: bool
-    tls_ca: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
-    tls_fingerprint: tuple[str, ...]
-    tls_name: tuple[str, ...]
-    verbose: bool
-    as_json: bool
-    spool: str | None
-
-    @property
-    def debug(self) -> bool:
-        """Whether the dialogue is shown."""
-        return self.verbose or "" in self.destination
-
-    @property
-    def place(self) -> str:
-        """The destination that `-d` names, "" for none."""
-        named = [value for value in self.destination if value]
-        if len(named) > 1:
-            raise UsageError("-d names several destinations", hint="give one; messages go to one at a time")
-        return named[0] if named else ""
 
 
 def _told(command: Callable[..., int]) -> Callable[..., int]:
@@ -92,7 +43,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "destination",
             multiple=True,
             is_flag=False,
-            flag_value="",
+            flag_value=NO_VALUE,
             metavar="[DEST]",
             help="unix:/path, inet:host, inet:host:port, inet:[addr]:port or inet:[ipv6:addr]:port. "
             "Without a value: show the dialogue, as --debug.",
@@ -127,7 +78,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "--message",
             type=_FILE,
             metavar="FILE",
-            help="The message, instead of standard input; an argument that is a file and no address, too.",
+            help="The message, instead of standard input; an argument with a slash, or a dot and no @, too.",
         ),
         click.option(
             "--raw", is_flag=True, help="Send the message as it is: no header is supplied, nothing is mended."
@@ -138,10 +89,8 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
             "--credentials",
             type=_FILE,
             metavar="FILE",
-            envvar="LMTP_CREDENTIALS",
-            show_envvar=True,
             help="The password, or the user and the password in two lines; for its owner's eyes only (mode "
-            "0400 or 0600). Without: LMTP_PASSWORD, else the terminal is asked.",
+            "0400 or 0600). Without: LMTP_PASSWORD, else the terminal is asked. [env: LMTP_CREDENTIALS]",
         ),
         click.option("--auth-plain", is_flag=True, help="Authenticate also in plain text, over a network."),
         click.option("--tls", is_flag=True, help="Require TLS."),

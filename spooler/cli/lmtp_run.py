@@ -5,26 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from spooler.address import check_sender, show
-from spooler.cli.lmtp import NAME, Asked
-from spooler.cli.main import telling
-from spooler.cli.standard_input import message_file, standard_input
+from spooler.address import show
+from spooler.cli.lmtp_envelope import envelope_of, say, supplies
+from spooler.cli.main import tell, telling
 from spooler.config import Config, check_config, load_config
 from spooler.credentials import TELLING, Credentials
 from spooler.errors import UsageError
-from spooler.ident import IdMaker, format_id, now_us
-from spooler.intake.supplying import Supplies, author
 from spooler.oneshot.carrying import Carried, Errand, carry
 from spooler.oneshot.legs import Guide, Wishes
 from spooler.oneshot.letter import letter_of
-from spooler.oneshot.naming import Named, read_names
 from spooler.oneshot.protecting import TlsWishes
 from spooler.oneshot.reporting import exit_code, no_way, warnings, word
 from spooler.oneshot.way import Leg, Told
@@ -34,6 +28,7 @@ from spooler.tls import TlsLevel, parse_fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from spooler.cli.lmtp_asked import Asked
     from spooler.dialogue import Direction
     from spooler.net.session import Session
     from spooler.oneshot.way import Way
@@ -44,21 +39,9 @@ _WIDEST = 60  # characters that longer addresses do not take from all
 _COLOURS = {"delivered": "green", "failed": "red"}
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sends what to whom; `message` None is standard input."""
-
-    sender: str
-    named: Named
-    message: Path | None
-
-    def blocks(self) -> Iterator[bytes]:
-        """Read the message."""
-        return standard_input(NAME) if self.message is None else message_file(self.message)
-
-
 def deliver(asked: Asked) -> int:
     """Deliver, or queue; return the exit code. Raises SpoolerError."""
-    envelope = _envelope(asked)
+    envelope = envelope_of(asked)
     config = _config(asked)
     if asked.spool is not None:
         from spooler.cli.lmtp_spool import queue
@@ -80,40 +63,6 @@ def deliver(asked: Asked) -> int:
     return _report(results, legs, as_json=asked.as_json)
 
 
-def supplies(asked: Asked, sender: str, config: Config) -> Supplies | None:
-    """Return what is put into a header that lacks it; None with --raw."""
-    if asked.raw:
-        return None
-    host, now = config.lhlo_name, now_us()
-    return Supplies(
-        sender=author(sender, host),
-        date=time.strftime("%a, %d %b %Y %H:%M:%S %z", time.localtime(now / 1_000_000)),
-        message_id=f"<{format_id(IdMaker().make(now))}.{os.getpid()}@{host}>",
-    )
-
-
-def say(text: str) -> None:
-    """Tell a person, on standard error."""
-    click.echo(f"{NAME}: {text}", err=True)
-
-
-def _envelope(asked: Asked) -> Envelope:
-    if asked.sender is None:
-        raise UsageError("no sender is named", hint="name one with -f; -f '' is the null sender")
-    sender = check_sender(asked.sender)
-    named = read_names(asked.told, asked.arguments)
-    if not named.recipients:
-        raise UsageError("no recipient is named", hint="name one with -t, or as an argument")
-    if named.repeated:
-        say(f"recipients named more than once: {named.repeated} left out")
-    if asked.message is not None and named.message:
-        raise UsageError(
-            f"{show(named.message)} is a second message", hint="a recipient has an @, or is named with -t"
-        )
-    file = Path(named.message) if named.message else None
-    return Envelope(sender=sender, named=named, message=asked.message or file)
-
-
 def _config(asked: Asked) -> Config:
     config = load_config(asked.config) if asked.config else Config()
     if asked.lhlo is not None:
@@ -127,14 +76,15 @@ def _config(asked: Asked) -> Config:
 def _wishes(asked: Asked, key: str) -> Wishes:
     if key and asked.tls_cert is not None:
         raise UsageError(f"-t {show(key)} and --tls-cert both name a certificate", hint="give one of them")
-    in_environment = os.environ.get("LMTP_USER") or os.environ.get("LMTP_PASSWORD")
-    if not asked.authenticate and (asked.user or asked.auth_plain):
+    environment = ("LMTP_USER", "LMTP_PASSWORD", "LMTP_CREDENTIALS")
+    if not asked.authenticate and (asked.user or asked.credentials or asked.auth_plain):
         raise UsageError(
-            "there is no -a to authenticate", hint="give it, or leave --user and --auth-plain out"
+            "there is no -a to authenticate",
+            hint="give it, or leave --user, --credentials and --auth-plain out",
         )
     return Wishes(
         destination=asked.place,
-        server=asked.server or "",
+        server=asked.server,
         port=asked.port,
         target=asked.target or "",
         tls=TlsWishes(
@@ -148,7 +98,7 @@ def _wishes(asked: Asked, key: str) -> Wishes:
             names=asked.tls_name,
         ),
         login=_login(asked) if asked.authenticate else None,
-        login_named=bool(asked.user or asked.credentials or in_environment),
+        login_named=bool(asked.user or asked.credentials or any(map(os.environ.get, environment))),
     )
 
 
@@ -159,13 +109,14 @@ def _login(asked: Asked) -> Callable[[], Credentials]:
     def login() -> Credentials:
         from spooler.oneshot.login import find_login
 
-        return find_login(asked.user or "", str(asked.credentials or ""), os.environ, plain=asked.auth_plain)
+        file = str(asked.credentials or os.environ.get("LMTP_CREDENTIALS", ""))
+        return find_login(asked.user or "", file, os.environ, plain=asked.auth_plain)
 
     return login
 
 
 def _show_line(direction: Direction, text: str) -> None:
-    click.echo(f"{direction} {text}", err=True)
+    tell(f"{direction} {text}")
 
 
 def _warn_of_line(way: Way, session: Session) -> None:

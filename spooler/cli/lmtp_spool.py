@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from spooler.cli.enqueue import acknowledge
-from spooler.cli.lmtp import NAME
-from spooler.cli.lmtp_run import supplies
+from spooler.cli.lmtp_asked import NAME
+from spooler.cli.lmtp_envelope import supplies
 from spooler.cli.options import load
 from spooler.errors import UsageError
 from spooler.ident import now_us
@@ -17,8 +17,8 @@ from spooler.intake.supplying import complete
 from spooler.spool.store import Store
 
 if TYPE_CHECKING:
-    from spooler.cli.lmtp import Asked
-    from spooler.cli.lmtp_run import Envelope
+    from spooler.cli.lmtp_asked import Asked
+    from spooler.cli.lmtp_envelope import Envelope
     from spooler.config import Config
 
 
@@ -27,12 +27,17 @@ _OTHERS = "the spool's routes say where mail goes, and how"
 
 def queue(asked: Asked, envelope: Envelope, config: Config) -> int:
     """Queue the message and print its id once it is safe. Raises SpoolerError."""
+    tls = (
+        *(asked.tls, asked.tls_level, asked.tls_implicit, asked.tls_fingerprint, asked.tls_name),
+        *(asked.tls_ca, asked.tls_cert, asked.tls_key, envelope.named.key),
+    )
     for given, option in (
-        (asked.place, "-d DEST"),
-        (asked.server, "-s"),
+        (asked.place is not None, "-d DEST"),
+        (asked.server is not None, "-s"),
         (asked.port, "-p"),
-        (asked.authenticate, "-a"),
-        (asked.tls or envelope.named.key or asked.tls_level, "TLS"),
+        (asked.authenticate or asked.user or asked.credentials or asked.auth_plain, "-a"),
+        (any(tls), "TLS"),
+        (asked.debug, "--debug"),
         (asked.raw, "--raw"),
     ):
         if given:

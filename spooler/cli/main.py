@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -128,8 +128,16 @@ def _run(command: click.Command, arguments: Sequence[str] | None, name: str) -> 
 
 
 def _complain(name: str, text: str, code: int) -> int:
-    click.echo(f"{name}: {_one_line(text)}", err=True)
+    tell(f"{name}: {_one_line(text)}")
     return code
+
+
+def tell(text: str) -> None:
+    """Tell a person, on standard error; that it cannot be written there keeps from nothing."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        let_go_of(sys.stderr)
 
 
 def _one_line(text: str) -> str:
@@ -159,9 +167,14 @@ def telling(what: str) -> Iterator[None]:
 
 def let_go_of_output() -> None:
     """Nobody reads our output any more: what is still buffered must not fail again when Python ends."""
+    let_go_of(sys.stdout)
+
+
+def let_go_of(stream: TextIO) -> None:
+    """Lead a stream to nowhere."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
     except (OSError, ValueError):
         return

@@ -26,9 +26,9 @@ def standard_input(name: str) -> Iterator[bytes]:
     yield from _blocks(sys.stdin.buffer, "standard input", "redirect a file into the command")
 
 
-def message_file(path: Path) -> Iterator[bytes]:
+def message_file(path: Path, *, mend: str = "name a file that this user can read") -> Iterator[bytes]:
     """Read a file; raises NoInputError."""
-    what, mend = f"message {show(str(path), 300)}", "name a file that this user can read"
+    what = f"message {show(str(path), 300)}"
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from spooler.lmtp.capabilities import Capabilities
     from spooler.lmtp.client import Client
     from spooler.lmtp.sasl import Exchange
-    from spooler.reply import Reply
 
 NO_LMTP = " (this is no LMTP server: it speaks SMTP or something else; check the port)"
 _UNKNOWN_COMMAND = frozenset({500, 502})  # RFC 5321 section 4.2.4: what a server without LHLO says to it
@@ -100,10 +99,12 @@ class Opening:
             case Refused(stage=Stage.STARTTLS) if not self._level.required:
                 return Step.HEAR if client.closed else self._authenticate(client.capabilities)
             case Refused(stage=stage, reply=reply):
-                raise _refused(stage, reply)
+                raise _refused(stage, reply.code, self._masked(str(reply)))
             case ServerClosing(stage=stage, reply=reply):
                 raise OpeningError(
-                    f"the server closes at once: {reply}", trouble=Trouble.BUSY, stage=stage or Stage.CONNECT
+                    f"the server closes at once: {self._masked(str(reply))}",
+                    trouble=Trouble.BUSY,
+                    stage=stage or Stage.CONNECT,
                 )
         return Step.HEAR
 
@@ -132,7 +133,9 @@ class Opening:
             return Step.DONE
         if not (self._secured or self._local or credentials.plain):
             raise OpeningError(
-                "AUTH is not said over a line in plain text", trouble=Trouble.NO_TLS, stage=Stage.AUTH
+                "AUTH is not said over a line in plain text: require TLS, or allow it with auth-plain",
+                trouble=Trouble.NO_MECHANISM,
+                stage=Stage.AUTH,
             )
         from spooler.lmtp.sasl import Exchange, choose  # most servers want no AUTH
 
@@ -148,6 +151,9 @@ class Opening:
         self._client.authenticate(self._exchange.begin())
         return Step.HEAR
 
+    def _masked(self, text: str) -> str:
+        return text if self._exchange is None else self._exchange.mask(text)
+
     def _authenticated(self) -> Step:
         exchange = self._exchange
         assert exchange is not None, "success in front of AUTH"
@@ -159,12 +165,12 @@ class Opening:
         return Step.DONE
 
 
-def _refused(stage: Stage, reply: Reply) -> OpeningError:
-    if stage is Stage.LHLO and reply.code in _UNKNOWN_COMMAND:
-        return OpeningError(f"refused at {stage}: {reply}{NO_LMTP}", trouble=Trouble.NO_LMTP, stage=stage)
+def _refused(stage: Stage, code: int, said: str) -> OpeningError:
+    if stage is Stage.LHLO and code in _UNKNOWN_COMMAND:
+        return OpeningError(f"refused at {stage}: {said}{NO_LMTP}", trouble=Trouble.NO_LMTP, stage=stage)
     trouble = Trouble.BUSY
     if stage is Stage.STARTTLS:
         trouble = Trouble.NO_TLS
-    elif stage is Stage.AUTH and reply.permanent:
+    elif stage is Stage.AUTH and code >= 500:
         trouble = Trouble.AUTHENTICATION
-    return OpeningError(f"refused at {stage}: {reply}", trouble=trouble, stage=stage)
+    return OpeningError(f"refused at {stage}: {said}", trouble=trouble, stage=stage)

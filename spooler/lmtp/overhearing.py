@@ -1,8 +1,9 @@
 """The dialogue as a person may see it: octets of both sides in, lines out.
 
 Contents are told by their size alone, and what goes on in AUTH behind the mechanism's name is masked, both
-sides of it: a challenge may be turned into a guess at the secret. What was sent is read with what the server
-answered: behind DATA comes content if, and only if, it said 354. Nothing here decides anything.
+sides of it: a challenge may be turned into a guess at the secret, and a refusal may quote it. What was sent
+is read with what the server answered: behind DATA comes content if, and only if, it said 354. Nothing here
+decides anything.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from spooler.dialogue import Direction
 from spooler.lmtp.grammar import CRLF
+from spooler.lmtp.masking import MASK, Said
 from spooler.lmtp.slots import CHALLENGE, GO_AHEAD
 from spooler.lmtp.unstuff import Unstuffer
 
 if TYPE_CHECKING:
     from spooler.dialogue import Overhear
 
-MASK = "***"
-_AUTH = re.compile(rb"(AUTH +[^ ]+)( +[^ ].*)?", re.IGNORECASE | re.DOTALL)
+_AUTH = re.compile(rb"(AUTH +[^ ]+)(?: +([^ ].*))?", re.IGNORECASE | re.DOTALL)
 _BDAT = re.compile(rb"BDAT +([0-9]{1,18})(?: +LAST)? *", re.IGNORECASE)
 _MOST = 100_000  # octets of a line that has not ended: more are told in pieces
 
@@ -36,6 +37,7 @@ class Overhearing:
         self._size = 0  # octets of content so far
         self._chunk = 0  # octets of a chunk to come
         self._in_auth = False
+        self._said = Said()
 
     def note(self, text: str) -> None:
         """Tell of something that neither side said."""
@@ -73,9 +75,13 @@ class Overhearing:
         auth = _AUTH.fullmatch(line)
         chunk = _BDAT.fullmatch(line)
         if auth is not None:
-            self._in_auth = True
+            self._in_auth, self._said = True, Said()
+            if auth[2]:
+                self._said.add(auth[2])
             self._say(Direction.SENT, auth[1] + (f" {MASK}".encode() if auth[2] else b""))
             return
+        if self._in_auth:
+            self._said.add(line)
         self._say(Direction.SENT, MASK.encode() if self._in_auth else line)
         self._asked_data = line.upper() == b"DATA"
         if chunk is not None:
@@ -108,6 +114,8 @@ class Overhearing:
 
     def _say(self, direction: Direction, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")
+        if self._in_auth and direction is Direction.RECEIVED:
+            text = self._said.mask(text)
         if not text.isprintable():
             text = "".join(
                 char if char.isprintable() else char.encode("unicode_escape").decode() for char in text

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from spooler.credentials import MECHANISMS
 from spooler.lmtp.errors import RemoteProtocolError
+from spooler.lmtp.masking import Said
 from spooler.lmtp.scram import ScramSha256
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Exchange:
         self.name = name
         self._mechanism = _MECHANISMS[name](credentials, nonce)
         self._held: bytes | None = None  # an initial response that waits for an empty challenge
+        self._said = Said()
 
     def begin(self) -> bytes:
         """Return the command's line, without its end."""
@@ -55,7 +57,9 @@ class Exchange:
         initial = self._mechanism.initial()
         if initial is None:
             return line
-        whole = line + b" " + (base64.b64encode(initial) or b"=")
+        response = base64.b64encode(initial) or b"="
+        self._said.add(response)
+        whole = line + b" " + response
         if len(whole) <= MAX_INITIAL:
             return whole
         self._held = initial
@@ -74,7 +78,13 @@ class Exchange:
             response, self._held = self._held, None
         else:
             response = self._mechanism.respond(challenge)
-        return base64.b64encode(response)
+        line = base64.b64encode(response)
+        self._said.add(line)
+        return line
+
+    def mask(self, text: str) -> str:
+        """Return a server's words without what was said to it."""
+        return self._said.mask(text)
 
     def accepted(self) -> None:
         """Take note of success; raises RemoteProtocolError where the server has not proved who it is."""

@@ -7,10 +7,11 @@ are renewed under a running worker. Nothing here waits for a network; reading is
 from __future__ import annotations
 
 import ssl
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spooler.errors import NoInputError, SpoolerError, UsageError
+from spooler.errors import DataError, NoInputError, SpoolerError
 from spooler.tls import PLAIN, Tls, TlsLevel, accepted_names
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _state(name: str) -> tuple[int, int, int]:
         status = Path(name).stat()
     except OSError as error:
         raise _unreadable(name, error) from None
+    if stat.S_ISFIFO(status.st_mode):  # it is read more than once, and might keep us waiting
+        raise NoInputError(f"{name} is a pipe", hint="name a file")
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
@@ -96,8 +99,9 @@ def _do(load: Callable[[], None], name: str, what: str) -> None:
     try:
         load()
     except ssl.SSLError as error:
-        raise UsageError(
-            f"{name} does not hold {what} ({(error.reason or 'not PEM').replace('_', ' ').lower()})",
+        why = (error.reason or "none that can be read").replace("_", " ").lower()
+        raise DataError(
+            f"{name} does not hold {what} ({why})",
             hint="give PEM files, the key without a password",
         ) from None
 

@@ -9,6 +9,7 @@ from when it is the next one due (RFC 5321 section 4.5.3.2), so a peer that drip
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections import deque
 from contextlib import aclosing
@@ -386,9 +387,9 @@ class Session:
         try:
             taken = self._transport.send(data)
         except OSError as error:
-            self._last_words()
-            why = f"the connection broke while sending: {_reason(error)}"
-            raise SessionLostError(why, self._stage()) from None
+            cause = self._last_words() or error
+            why = f"the connection broke while sending: {_reason(cause)}"
+            raise SessionLostError(why, self._stage(), trouble=_trouble(cause)) from None
         if taken:
             self._client.sent(taken)
         return taken
@@ -447,7 +448,8 @@ class Session:
             why = f"protocol error at {stage}: {error}{mend}"
             raise SessionLostError(why, stage, trouble=Trouble.FOREIGN) from None
         except OSError as error:
-            raise SessionLostError(f"the connection broke at {stage}: {_reason(error)}", stage) from None
+            why = f"the connection broke at {stage}: {_reason(error)}"
+            raise SessionLostError(why, stage, trouble=_trouble(error)) from None
         if data is not None:
             self._events.extend(self._client.eof())
             raise SessionLostError(f"the server closed the connection at {stage}", stage)
@@ -466,14 +468,17 @@ class Session:
         else:
             self._events.extend(self._client.silence_confirmed())
 
-    def _last_words(self) -> None:
-        """Read what the server said before it hung up: it may explain why."""
+    def _last_words(self) -> OSError | None:
+        """Read what the server said before it hung up: it may explain why. Return what TLS said of it."""
         try:
             data = self._transport.receive()
             if data:
                 self._events.extend(self._client.receive(data))
-        except (OSError, RemoteProtocolError):
-            return
+        except RemoteProtocolError:
+            return None
+        except OSError as error:
+            return error if error.errno == errno.EPROTO else None
+        return None
 
     def _stage(self) -> Stage:
         return self._client.next_stage or Stage.BODY
@@ -490,4 +495,10 @@ def _limits(timeouts: Timeouts) -> dict[Stage, float]:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    why = error.strerror or str(error)
+    return why[:1].lower() + why[1:]
+
+
+def _trouble(error: OSError) -> Trouble:
+    """Tell an alert, by which a server says that it does not want our certificate, from a broken line."""
+    return Trouble.NO_HANDSHAKE if error.errno == errno.EPROTO else Trouble.SILENT

@@ -46,6 +46,19 @@ if TYPE_CHECKING:
 RECORD = 16384  # octets of plain text in one record at most (RFC 8446 section 5.1)
 _EXPIRED, _NOT_YET = 10, 9  # verify(1ssl)
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
+_OWN_CERTIFICATE = "it may want a certificate of ours, or another one: tls-cert"
+_OLD = "nothing older than TLS 1.2 is spoken"
+_HINTS = {  # by OpenSSL's reason
+    "tlsv13 alert certificate required": _OWN_CERTIFICATE,
+    "sslv3 alert handshake failure": _OWN_CERTIFICATE,
+    "sslv3 alert bad certificate": _OWN_CERTIFICATE,
+    "sslv3 alert certificate expired": _OWN_CERTIFICATE,
+    "sslv3 alert certificate unknown": _OWN_CERTIFICATE,
+    "tlsv1 alert unknown ca": _OWN_CERTIFICATE,
+    "tlsv1 alert protocol version": _OLD,
+    "unsupported protocol": _OLD,
+    "wrong version number": "it speaks no TLS there: check the port, or whether it wants STARTTLS",
+}
 
 
 class Protection(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +213,7 @@ class TlsTransport:
             self._end = OSError(errno.ECONNABORTED, "it was cut off, without the end that TLS has")
         except ssl.SSLError as error:
             self._ended = True
-            self._end = OSError(errno.EPROTO, f"TLS failed: {reason(error)}")
+            self._end = OSError(errno.EPROTO, f"a fault of TLS: {reason(error)}")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -237,7 +250,8 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLEOFError):
         return "the server hung up"
     if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
+        said = error.reason.replace("_", " ").lower()
+        return f"{said} ({_HINTS[said]})" if said in _HINTS else said
     return (error.strerror or str(error)).lower()
 
 
@@ -286,7 +300,7 @@ def _mend(code: int) -> str:
     if code == _NOT_YET:
         return " (look at the clocks of both machines)"
     if code in _UNKNOWN_ISSUER:
-        return " (name its authority with tls-ca, or pin it: tls = 'fingerprint')"
+        return " (name its authority with tls-ca, or pin its fingerprint)"
     return ""
 
 

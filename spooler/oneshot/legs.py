@@ -28,15 +28,15 @@ _LOOKING = Timeouts(greeting=Duration(10))  # what listens in a usual place need
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said of where to go: `destination` and `server` are "" where nothing was.
+    """What was said of where to go: `destination` and `server` are None where nothing was.
 
     `target` is the default route's destination as the environment has it, "" for none. `port` is for what
     names none. `login` finds the credentials where AUTH is asked for, the same each time; `login_named`: it
     was said whose they are, so they come before those of a route.
     """
 
-    destination: str = ""
-    server: str = ""
+    destination: str | None = None
+    server: str | None = None
     port: int | None = None
     target: str = ""
     tls: TlsWishes = TlsWishes()
@@ -65,11 +65,14 @@ class Guide:
     def _named(self) -> Destination | None:
         """Return the destination that the options name."""
         wishes = self._wishes
-        if wishes.destination and wishes.server:
+        if wishes.destination is not None and wishes.server is not None:
             raise UsageError("-d and -s both name a destination", hint="give one of them")
-        if wishes.destination:
-            return parse_destination(wishes.destination, port=self._port())
-        if wishes.server:
+        if wishes.destination is not None:
+            named = parse_destination(wishes.destination, port=self._port())
+            if wishes.port is not None and not isinstance(named, InetDestination):
+                raise UsageError(f"{named} is a socket and has no port", hint="leave -p out")
+            return named
+        if wishes.server is not None:
             return self._server(wishes.server)
         return InetDestination("localhost", wishes.port) if wishes.port is not None else None
 

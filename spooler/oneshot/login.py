@@ -36,12 +36,14 @@ def find_login(user: str, file: str, environment: Mapping[str, str], *, plain: b
         user = _ask_user()
     if any(ord(char) < 0x20 or char == "\x7f" for char in user):
         raise DataError("the user's name has a control character in it", hint="give another")
+    if any("\ud800" <= char <= "\udfff" for char in user):
+        raise DataError("the user's name is not UTF-8", hint="give it in UTF-8")
     return Credentials(user=user, secret=secret or _ask_secret(user), plain=plain)
 
 
 def _ask_user() -> str:
     try:
-        with TERMINAL.open("r") as asked, TERMINAL.open("w") as terminal:
+        with TERMINAL.open("r", errors="surrogateescape") as asked, TERMINAL.open("w") as terminal:
             terminal.write("User: ")
             terminal.flush()
             user = asked.readline().strip()
@@ -56,10 +58,14 @@ def _ask_secret(user: str) -> Secret:
     try:
         TERMINAL.open("r").close()
         text = getpass.getpass(f"Password of {user}: ")
-    except (OSError, EOFError):
+    except UnicodeDecodeError:
+        raise DataError("the password is not in the terminal's encoding", hint="check the locale") from None
+    except EOFError:
+        text = ""
+    except OSError:
         raise UsageError(
             f"-a needs the password of {user}, and there is no terminal to ask on", hint=_MEND
         ) from None
     if not text:
         raise UsageError(f"-a needs the password of {user}", hint=_MEND)
-    return Secret(text)
+    return parse_secret(text.encode(errors="surrogateescape"), name="from the terminal")

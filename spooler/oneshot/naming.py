@@ -1,12 +1,12 @@
 """What the words of the command line name: recipients, a key for TLS, or the message.
 
 `-t` names recipients, in lists with commas too, or, as `lmtptest` has it, the PEM file of a key. Further
-arguments name recipients as well; what cannot be meant for one, because it is a path or has no @ and
-is a file, is the message.
+arguments name recipients as well; what has a slash, or a dot and no @, is the message's file.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,35 +70,36 @@ def split_list(text: str) -> list[str]:
 
 
 def _is_key(value: str) -> bool:
-    """Whether a value of `-t` names a PEM file; a path that cannot be read is an error."""
+    """Whether a value of `-t` names a PEM file; what can only be meant for one has to be one."""
     if "@" in value or not value or "\0" in value:
         return False
+    meant = "/" in value or value.endswith(".pem")
     try:
+        if Path(value).is_fifo():
+            raise OSError(errno.EINVAL, "is a pipe")
         with Path(value).open("rb") as file:
             pem = _PEM in file.read(_LOOK)
     except OSError as error:
-        if "/" not in value:
+        if not (meant or isinstance(error, PermissionError)):
             return False
         raise NoInputError(
             f"key file {show(value, 300)} cannot be read: {(error.strerror or str(error)).lower()}",
             hint="-t takes a recipient, or the PEM file of a key and certificate",
         ) from None
-    if not pem and "/" in value:
+    if not pem and meant:
         raise DataError(f"{show(value, 300)} is not a PEM file", hint="-t takes a recipient, or such a file")
     return pem
 
 
 def _is_message(argument: str) -> bool:
-    """Whether a further argument is the message's file."""
-    if "@" in argument or not argument or "\0" in argument:
+    """Whether a further argument is the message's file, be it there or not."""
+    if "@" in argument or "\0" in argument:
         return False
-    if "/" in argument:
+    if "/" in argument or "." in argument:
         return True
-    if not Path(argument).is_file():
-        return False
-    if "." not in argument:
+    if Path(argument).is_file():
         raise UsageError(
             f"'{show(argument)}' is a file, and may be a recipient",
             hint=f"say -t {show(argument)}, or ./{show(argument)} for the message",
         )
-    return True
+    return False

@@ -40,8 +40,8 @@ _MENDS = {
     Trouble.REFUSED: "nothing listens there: check the destination, or start the server",
     Trouble.NOT_PERMITTED: "run it as a user who may connect there",
     Trouble.BUSY: "try again later",
-    Trouble.NO_TLS: "--tls-level none sends in plain text",
-    Trouble.NO_MECHANISM: "use another destination, or TLS, or leave -a out",
+    Trouble.NO_TLS: "the server has to offer it; --tls-level none would send in plain text",
+    Trouble.NO_MECHANISM: "use another destination, or leave -a out",
     Trouble.AUTHENTICATION: "check the user and the password",
 }
 # The class and subject of an enhanced code (RFC 3463 section 3), as sendmail maps them.

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spooler.cli.lmtp import NAME, command
+from spooler.cli.lmtp import command
+from spooler.cli.lmtp_asked import NAME
 from spooler.cli.main import run
 from tests.cli.running import Ended
 

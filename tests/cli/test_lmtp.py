@@ -7,8 +7,12 @@ import os
 import pty
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +20,7 @@ import pytest
 
 from spooler.records import QueueFilter
 from spooler.spool.store import Store
+from tests.certificates import server_context
 from tests.cli.lmtp_command import ENVELOPE, MESSAGE, Lmtp, environment, install
 from tests.servers.own_sink import own_sink
 from tests.servers.process import SPOOLER, free_port
@@ -357,6 +362,30 @@ def test_an_expired_certificate_is_one_line(lmtp: Lmtp, certificates: Files) -> 
     )
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_server_that_does_not_want_our_certificate(
+    lmtp: Lmtp, certificates: Files, version: ssl.TLSVersion, *, ours: bool
+) -> None:
+    """By TLS 1.3 it says so when we are done, and hangs up: the alert is read, and what to mend is said."""
+    context = server_context(certificates.server, clients=certificates.other_ca)
+    context.minimum_version = context.maximum_version = version
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError), listener.accept()[0] as connection:
+            context.wrap_socket(connection, server_side=True)
+
+    options = ("--tls-implicit", *(("-t", str(certificates.client)) if ours else ()))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        done = lmtp("-d", f"inet:127.0.0.1:{listener.getsockname()[1]}", *options, *ENVELOPE, expect=76)
+        thread.join()
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert done.err.endswith(" (it may want a certificate of ours, or another one: tls-cert)\n")
+
+
 def test_tls_that_is_not_offered(lmtp: Lmtp) -> None:
     """Required, it is an error; nothing goes in plain text."""
     with own_sink(record=True) as server:
@@ -377,18 +406,29 @@ def test_tls_that_is_not_offered(lmtp: Lmtp) -> None:
         ((*TO, "b@x", "-d", "host"), 64, "destination 'host' is not understood"),
         ((*TO, "b@x", "-d", "inet:h", "-s", "h"), 64, "-d and -s both name a destination"),
         ((*TO, "b@x", "-s", "bad host"), 64, "server 'bad host' is no host's name"),
+        ((*TO, "b@x", "-s", ""), 64, "server '' is no host's name"),
+        ((*TO, "b@x", "-d", ""), 64, "destination '' is not understood"),
         ((*TO, "b@x", "-p", "70000"), 64, "70000"),
+        ((*TO, "b@x", "-d", "unix:/x", "-p", "24"), 64, "unix:/x is a socket and has no port"),
+        ((*TO, "b\udcff@x"), 65, "is not UTF-8"),
         ((*TO, "b@x", "-l", "bad name"), 64, "lhlo 'bad name' is no name"),
         ((*TO, "b@x", "-C", "none.toml"), 66, "configuration none.toml cannot be read"),
         ((*TO, "b@x", "-i", "none.eml"), 66, "message none.eml cannot be read: no such file"),
         ((*TO, "b@x", "./none.eml"), 66, "message none.eml cannot be read: no such file"),
+        ((*TO, "b@x", "none.eml"), 66, "message none.eml cannot be read: no such file"),
+        ((*TO, "b@x", "none.eml"), 66, "-t names a recipient that has no @"),
         ((*TO, "b@x", "-i", "m", "./n"), 64, "./n is a second message"),
         ((*TO, "b@x", "-t", "none/key.pem"), 66, "key file none/key.pem cannot be read"),
         ((*TO, "b@x", "--tls-ca", "none.pem", "-d", "inet:h"), 66, "none.pem cannot be read"),
         ((*TO, "b@x", "--tls-fingerprint", "x"), 64, "is no SHA-256 digest"),
         ((*TO, "b@x", "--user", "u"), 64, "there is no -a to authenticate"),
+        ((*TO, "b@x", "--credentials", "c"), 64, "there is no -a to authenticate"),
+        ((*TO, "b@x", "-a", "--user", "u\udcff"), 65, "the user's name is not UTF-8"),
         ((*TO, "b@x", "-a", "--user", "u", "--credentials", "none"), 66, "secret none cannot be read"),
         ((*TO, "b@x", "--spool", "-d", "inet:h"), 64, "-d DEST does not go with --spool"),
+        ((*TO, "b@x", "--spool", "--tls-ca", "x"), 64, "TLS does not go with --spool"),
+        ((*TO, "b@x", "--spool", "--auth-plain"), 64, "-a does not go with --spool"),
+        ((*TO, "b@x", "--spool", "-d"), 64, "--debug does not go with --spool"),
         ((*TO, "b@x", "--spool"), 64, "no spool is named"),
         ((*TO, "b@x", "-s", "no-such-host.invalid"), 68, "no address found for the host"),
         ((*TO, "b@x", "-d", "unix:/none/lmtp"), 69, "no such file or directory"),
@@ -475,6 +515,34 @@ def test_output_that_cannot_be_written_says_not_to_repeat(sink: OwnSink, tmp_pat
     assert done.returncode == 74
     assert b"the message was sent" in done.stderr
     assert b"do not repeat it" in done.stderr
+
+
+@pytest.mark.parametrize("reader", ["full", "gone"])
+def test_a_dialogue_that_nobody_reads_keeps_no_mail_from_being_delivered(
+    sink: OwnSink, tmp_path: Path, reader: str
+) -> None:
+    """`lmtp -d … 2>&1 >results | head -1`: the delivery goes on, and its result is told. So are errors."""
+    program = install(tmp_path / "bin")
+    if reader == "full":
+        unread = os.open("/dev/full", os.O_WRONLY)
+    else:
+        end, unread = os.pipe()
+        os.close(end)
+    for options, code, says in (
+        (["-v", "-d", sink.tcp], 0, r"recipient@example\.com  delivered  250 .*\n"),
+        (["-d", "inet:bad host"], 64, ""),
+    ):
+        done = subprocess.run(
+            [program, *options, *ENVELOPE],
+            env=environment(),
+            input=MESSAGE,
+            stdout=subprocess.PIPE,
+            stderr=unread,
+            check=False,
+        )
+        assert done.returncode == code
+        assert re.fullmatch(says, done.stdout.decode())
+    os.close(unread)
 
 
 def test_help_and_version(lmtp: Lmtp) -> None:

@@ -250,7 +250,7 @@ def test_no_secret_over_a_network_in_plain_text() -> None:
         talk.say("220 host")
         with pytest.raises(OpeningError, match="not said over a line in plain text") as caught:
             talk.say("250-host", offers)
-        assert (caught.value.trouble, caught.value.stage) == (Trouble.NO_TLS, Stage.AUTH)
+        assert (caught.value.trouble, caught.value.stage) == (Trouble.NO_MECHANISM, Stage.AUTH)
         assert talk.hear() == b""
     allowed = Credentials(user="me", secret=Secret("s3cret"), plain=True)
     for talk in (Talk(credentials=ME, local=True), Talk(credentials=allowed)):
@@ -318,6 +318,20 @@ def test_what_may_stand_in_place_of_an_answer_to_auth(reply: str) -> None:
     talk.say(*UNDER_TLS)
     with pytest.raises((RemoteProtocolError, OpeningError)):
         talk.say(reply, "334 !!!")
+
+
+@pytest.mark.parametrize(
+    "reply", ["501 5.5.2 cannot decode {}", "535 5.7.8 {} is wrong", "421 4.3.2 {}? bye"]
+)
+@pytest.mark.parametrize("told", [PLAIN.split()[-1].decode(), PLAIN.split()[-1][:8].decode(), "s3cret"])
+def test_a_server_that_repeats_the_secret_tells_nobody(reply: str, told: str) -> None:
+    """What is said of it goes into logs, the ledger and to the terminal."""
+    talk = Talk(credentials=ME, local=True)
+    talk.say("220 host")
+    assert talk.say(*UNDER_TLS) == PLAIN
+    with pytest.raises(OpeningError) as caught:
+        talk.say(reply.format(told))
+    assert reply.format("***") in str(caught.value)
 
 
 def test_success_without_proof_is_none() -> None:

@@ -65,7 +65,9 @@ SEEN_CHUNKS = """
 """
 AUTH: Said = [
     (">", b"AUTH PLAIN " + SECRET + b"\r\n"),
-    ("<", b"535-5.7.8 no\r\n535 5.7.8 no\r\n"),
+    ("<", b"535-5.7.8 no to " + SECRET + b"\r\n535 5.7.8 no to '" + SECRET[:9] + b"', s3cret\r\n"),
+    (">", b"AUTH EXTERNAL =\r\n"),
+    ("<", b"535 not as = or s3cret\r\n"),
     (">", b"AUTH LOGIN\r\n"),
     ("<", b"334 " + CHALLENGE + b"\r\n"),
     (">", SECRET + b"\r\n"),
@@ -76,8 +78,10 @@ AUTH: Said = [
 ]
 SEEN_AUTH = """
 > AUTH PLAIN ***
-< 535-5.7.8 no
-< 535 5.7.8 no
+< 535-5.7.8 no to ***
+< 535 5.7.8 no to '***', ***
+> AUTH EXTERNAL ***
+< 535 not as = or s3cret
 > AUTH LOGIN
 < 334 ***
 > ***

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import socket
 import ssl
@@ -14,11 +15,12 @@ import trio
 from spooler.config import Timeouts
 from spooler.credentials import Credentials, Secret
 from spooler.destination import InetDestination
+from spooler.lmtp.client import Client
 from spooler.lmtp.trust import Trust
 from spooler.net.opening import open_session
 from spooler.net.poller import Poller
 from spooler.net.security import Security
-from spooler.net.session import SessionLostError
+from spooler.net.session import Session, SessionLostError
 from spooler.net.transport import ConnectError, SocketTransport
 from spooler.reply import Stage
 from spooler.tls import Tls, TlsLevel
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from spooler.net.session import Session
     from tests.certificates import Files
 
 FAR = InetDestination("store.example.org", 24)
@@ -272,6 +273,49 @@ async def test_a_server_that_wants_a_certificate(certificates: Files) -> None:
             else:
                 with pytest.raises(ConnectError, match="the connection broke at connect"):
                     await greet(session, Security(NEAR, tls=tls), serve, peer)
+
+
+class Gone:
+    """The transport of a server that greets, sends its alert and hangs up: it is of no use for sending."""
+
+    def __init__(self, alert: OSError) -> None:
+        self._said: list[bytes] = [b"220 peer\r\n"]
+        self._alert = alert
+
+    def send(self, data: bytes | memoryview) -> int:
+        """See Transport."""
+        raise OSError(errno.ECONNRESET, f"Connection reset by peer, {len(data)} octets too late")
+
+    def receive(self) -> bytes | None:
+        """See Transport."""
+        if not self._said:
+            raise self._alert
+        return self._said.pop()
+
+    async def wait(self, **_: object) -> bool:
+        """See Transport."""
+        await trio.lowlevel.checkpoint()
+        return True
+
+    def close(self) -> None:
+        """See Transport."""
+
+
+@pytest.mark.parametrize(
+    ("alert", "why", "trouble"),
+    [
+        (OSError(errno.EPROTO, "a fault of TLS: it wants one"), "a fault of TLS", Trouble.NO_HANDSHAKE),
+        (OSError(errno.ECONNRESET, "Connection reset by peer"), "8 octets too late$", Trouble.SILENT),
+    ],
+)
+async def test_an_alert_is_read_where_sending_fails(alert: OSError, why: str, trouble: Trouble) -> None:
+    """It tells why; what only says again that the connection is broken does not."""
+    session = Session(
+        transport=Gone(alert), client=Client(trust=Trust()), destination=NEAR, timeouts=Timeouts()
+    )
+    with pytest.raises(ConnectError, match=f"^the connection broke while sending: .*{why}") as caught:
+        await session.greet("x", Security(NEAR))
+    assert caught.value.trouble is trouble
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from spooler.credentials import Credentials, Secret
 from spooler.destination import InetDestination
-from spooler.errors import NoInputError, UsageError
+from spooler.errors import DataError, NoInputError
 from spooler.net.security import Security, security_for
 from spooler.tls import PLAIN, Tls, TlsLevel
 
@@ -61,7 +62,7 @@ def test_files_that_are_none(certificates: Files, tmp_path: Path, key: str) -> N
     """Missing, a folder, or something else: one line with the file and the reason."""
     other = tmp_path / "other"
     other.write_text("no certificate\n")
-    for path, kind in ((tmp_path / "none", NoInputError), (tmp_path, NoInputError), (other, UsageError)):
+    for path, kind in ((tmp_path / "none", NoInputError), (tmp_path, NoInputError), (other, DataError)):
         cert = str(certificates.client) if key == "key" else ""
         tls = msgspec.structs.replace(Tls(level=TlsLevel.VERIFY, cert=cert), **{key: str(path)})
         with pytest.raises(kind) as caught:
@@ -69,6 +70,10 @@ def test_files_that_are_none(certificates: Files, tmp_path: Path, key: str) -> N
         assert str(path) in caught.value.what
         assert "\n" not in str(caught.value)
         assert caught.value.hint
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(NoInputError, match="is a pipe"):  # nobody waits for what may never come
+        Security(HERE, tls=msgspec.structs.replace(tls, **{key: str(pipe)})).check()
 
 
 def test_a_key_with_a_password_or_of_another_certificate(certificates: Files, tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_a_key_with_a_password_or_of_another_certificate(certificates: Files, tm
     locked.write_bytes(loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
     for key in (locked, certificates.server):
         tls = Tls(level=TlsLevel.ENCRYPT, cert=str(certificates.client), key=str(key))
-        with pytest.raises(UsageError, match="does not hold a certificate to the key in"):
+        with pytest.raises(DataError, match="does not hold a certificate to the key in"):
             Security(HERE, tls=tls).check()
 
 

@@ -61,6 +61,7 @@ def test_options_come_first_then_the_file_then_the_environment(
         ("u", "", 0o400, DataError, "is not one line of text"),
         ("", "u\n\n\nsecret\n", 0o600, DataError, "is not one line of text"),
         ("a\nb", "secret", 0o600, DataError, "control character"),
+        ("a\udcff", "secret", 0o600, DataError, "the user's name is not UTF-8"),
         ("u", None, 0, UsageError, "-a needs the password of u, and there is no terminal to ask on"),
         ("", None, 0, UsageError, "-a needs a user, and there is no terminal to ask on"),
     ],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import os
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from spooler.errors import DataError, NoInputError, SpoolerError, UsageError
 from spooler.oneshot.naming import Named, read_names, split_list
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PEM = "text in front\n-----BEGIN PRIVATE KEY-----\n"
 
@@ -51,15 +51,32 @@ def test_a_pem_file_is_a_key_and_anything_else_a_recipient(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("argument", ["message.eml", "./message.eml", "sub/message", "/abs/message"])
 def test_what_cannot_be_a_recipient_is_the_message(tmp_path: Path, argument: str) -> None:
-    """A path is one; so is the name of a file, without an @."""
+    """A path is one, be it there or not; so is a name with a dot, without an @."""
     (tmp_path / "message.eml").write_text("x")
+    assert read_names(["a@x"], ["none.eml"]).message == "none.eml"
     assert read_names(["a@x"], [argument]) == Named(("a@x",), 0, "", argument)
 
 
 def test_an_address_is_a_recipient_even_if_a_file_is_called_so(tmp_path: Path) -> None:
-    """Recipients without a domain are taken, where no file is meant."""
+    """Recipients without a domain are taken, where no file is meant; -t means none."""
     (tmp_path / "a@x").write_text("x")
-    assert read_names([], ["a@x", "postmaster", "b.c"]).recipients == ("a@x", "postmaster", "b.c")
+    assert read_names(["b.c"], ["a@x", "postmaster"]).recipients == ("b.c", "a@x", "postmaster")
+
+
+def test_a_key_that_cannot_be_read_is_no_recipient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail would go to nobody, and without the TLS that was asked for."""
+    (tmp_path / "mine").write_text(PEM)
+
+    def refused(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refused)
+        with pytest.raises(NoInputError, match="key file mine cannot be read: permission denied"):
+            read_names(["mine"], [])
+    os.mkfifo(tmp_path / "pipe.pem")
+    with pytest.raises(NoInputError, match=r"key file pipe\.pem cannot be read: is a pipe"):
+        read_names(["pipe.pem"], [])
 
 
 @pytest.mark.parametrize(
@@ -69,6 +86,7 @@ def test_an_address_is_a_recipient_even_if_a_file_is_called_so(tmp_path: Path) -
         (["a@x"], ["./m", "./n"], UsageError, "2 messages"),
         (["a@x"], ["both"], UsageError, "'both' is a file, and may be a recipient"),
         (["none/key.pem"], [], NoInputError, "key file none/key.pem cannot be read: no such file"),
+        (["none.pem"], [], NoInputError, "key file none.pem cannot be read: no such file"),
         (["./both"], [], DataError, "./both is not a PEM file"),
         ([""], [], DataError, "names nobody"),
         ([" , "], [], DataError, "names nobody"),
