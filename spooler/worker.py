@@ -297,6 +297,7 @@ class WorkerRun:
     async def _tidy(self, pool: Pool, journal: Journal) -> None:
         while True:
             await trio.sleep(POOL_CHECK)
+            journal.look()
             idle = min((route.idle for route in self._config.routes.values()), default=30.0)
             if journal.trouble:
                 self._observe(SpoolTrouble(doing="journalling", why=journal.trouble, retry_in=POOL_CHECK))

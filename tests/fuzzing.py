@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def contents(octets: bytes) -> None:
 
 def journals(octets: bytes) -> None:
     """A segment of a journal: whatever is in it, no exception."""
-    from spooler.journal.record import head_of, notes_of
+    from spooler.journal.record import UnknownVersionError, head_of, notes_of
 
-    head_of(octets)
+    with suppress(UnknownVersionError):
+        head_of(octets)
     notes_of(octets)
 
 

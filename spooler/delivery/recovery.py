@@ -50,13 +50,17 @@ class Recovery:
         self._root = root
         self._boot = boot
         self._strange: set[int] = set()
+        self._kept: set[int] = set()
+        """Workers whose journal is settled, and cannot be removed."""
 
     async def run(self) -> set[int]:
         """Settle what all such journals say; return the workers that are gone now."""
         gone: set[int] = set()
-        for folder in orphans(self._root, spool=self._ground.spool.uuid):
+        for folder in orphans(self._root, spool=self._ground.spool.uuid, left=self._leave):
             try:
-                if await self._recover(folder):
+                if folder.worker in self._kept:
+                    self._remove(folder)
+                elif await self._recover(folder):
                     gone.add(folder.worker)
             finally:
                 folder.release()
@@ -82,27 +86,33 @@ class Recovery:
                 partial(ground.spool.settle, worker, some, now=ground.clock()),
             )
         uncertain, given_back = await self._release(worker, found)
-        try:
-            folder.remove()
-        except OSError as error:
-            self._leave(worker, f"{folder.path} cannot be removed: {error.strerror}")
+        self._remove(folder)
         detail = f"{len(found.results)} results, {uncertain} uncertain, {given_back} given back"
         ground.observe(WorkerState(worker=worker, state="recovered", detail=f"by its journal: {detail}"))
         return True
+
+    def _remove(self, folder: Folder) -> None:
+        try:
+            folder.remove()
+        except OSError as error:
+            self._kept.add(folder.worker)
+            self._leave(folder.worker, f"{folder.path} cannot be removed: {error.strerror}")
+        else:
+            self._kept.discard(folder.worker)
 
     async def _release(self, worker: int, found: Found) -> tuple[int, int]:
         """Take from the worker what it still holds; return how many are uncertain, and how many are not."""
         ground = self._ground
         now = ground.clock()
         taken = 0
-        if found.complete and found.uncertain:
+        if found.uncertain:
             taken = await insist(
                 ground,
                 "taking over what may have been delivered",
                 partial(ground.spool.doubt, worker, found.uncertain, now=now, **self.doubtful(now)),
             )
         if not found.complete:
-            return await self.take_over(worker), 0
+            return taken + await self.take_over(worker), 0
         rest = await insist(
             ground,
             "giving back a dead worker's recipients",

@@ -45,7 +45,7 @@ def check_workers(spool: Spool, *, where: str, now: int) -> Iterator[Finding]:
         if row not in alive:
             yield about.warning(
                 f"process {row.pid} on {_host(row)} gave no sign for {(now - row.beat_at) // 1_000_000} s",
-                "start a worker, on that host: it takes over what this one held",
+                "start a worker: on that host it takes over what this one held, elsewhere after six minutes",
             )
 
 

@@ -26,17 +26,24 @@ class Journals(msgspec.Struct, frozen=True, kw_only=True):
 
     living: list[Path]
     dead: list[Path]
+    unlocked: list[Path]
+    """Those without a lock file, which no worker reads."""
 
 
 def look(root: Path, *, spool: str) -> Journals:
     """Find the journals of a spool; raises OSError. Who is dead is told by a lock that can be had."""
     living: list[Path] = []
     dead: list[Path] = []
+    unlocked: list[Path] = []
     folder = root / spool
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if parse_id(path.name) is not None:
-            (living if _is_held(path / "lock") else dead).append(path)
-    return Journals(living=living, dead=dead)
+            try:
+                (living if _is_held(path / "lock") else dead).append(path)
+            except FileNotFoundError:
+                if path.exists():
+                    unlocked.append(path)
+    return Journals(living=living, dead=dead, unlocked=unlocked)
 
 
 def check_journals(root: Path, *, spool: str, mounts: str) -> Iterator[Finding]:
@@ -74,14 +81,16 @@ def check_journals(root: Path, *, spool: str, mounts: str) -> Iterator[Finding]:
             "a dead worker left it: it says what was delivered and what may have been",
             "start a worker on this host, which settles what it says",
         )
+    for path in found.unlocked:
+        yield About(ABOUT, str(path)).warning(
+            "it has lost its lock file, so no worker dares to read it",
+            f"stop all workers of this host, touch {path / 'lock'}, start them again",
+        )
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether a living worker holds a lock. Ours is shared and lasts no longer than this look."""
-    try:
-        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+    """Whether a living worker holds a lock; raises OSError. Ours is shared, and lasts for this look."""
+    fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

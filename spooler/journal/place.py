@@ -14,12 +14,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from spooler.errors import CannotCreateError
 from spooler.ident import format_id, parse_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _LOCK = "lock"
 _NEW = ".new"  # behind the name of a folder that is being made
@@ -44,20 +45,28 @@ class Folder:
 
     def sync(self) -> None:
         """Make the names of its files durable."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        _sync(self.path)
+
+    def is_there(self) -> bool:
+        """Whether it still has its name, as far as can be seen."""
         try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            return os.path.samestat((self.path / _LOCK).stat(), os.fstat(self._fd))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
 
     def remove(self) -> None:
-        """Remove it with all that is in it, and let go."""
-        for path in self.segments():
-            path.unlink(missing_ok=True)
-        (self.path / _LOCK).unlink(missing_ok=True)
-        with suppress(OSError):
-            self.path.rmdir()
-        self.release()
+        """Remove it with all that is in it, and let go; raises OSError if it cannot be removed."""
+        try:
+            with suppress(FileNotFoundError):  # somebody has removed it
+                for path in self.segments():
+                    path.unlink(missing_ok=True)
+            (self.path / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.rmdir()
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Let go of it."""
@@ -69,8 +78,8 @@ class Folder:
 def root_of(url: str) -> Path:
     """Where a spool's journals lie by default: beside an SQLite file, else in this user's state folder."""
     if url.startswith("sqlite:"):
-        path = url.partition("///")[2].partition("?")[0]
-        return Path(f"{path}.journals").absolute()
+        path = unquote(url.partition("///")[2].partition("?")[0])
+        return Path(f"{Path(path).resolve()}.journals")  # one place, whatever links lead to the file
     for variable, below in (("STATE_DIRECTORY", "journals"), ("XDG_STATE_HOME", "spooler/journals")):
         if folder := os.environ.get(variable):
             return Path(folder.partition(":")[0]) / below
@@ -84,13 +93,16 @@ def create(root: Path, *, spool: str, worker: int) -> Folder:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         for above in (root, path.parent):  # `parents` would leave these open to others
-            above.mkdir(mode=0o700, exist_ok=True)
+            if not above.is_dir():
+                above.mkdir(mode=0o700, exist_ok=True)
+                _sync(above.parent)
         making.mkdir(mode=0o700)
         fd = _lock(making / _LOCK, new=True)
         assert fd is not None, "nobody looks for it under this name"
         making.rename(path)
         folder = Folder(path, worker, fd)
         folder.sync()
+        _sync(path.parent)
         _sweep(path.parent)
     except OSError as error:
         raise CannotCreateError(
@@ -120,23 +132,49 @@ def exists(root: Path, *, spool: str, worker: int) -> bool:
     return True
 
 
-def orphans(root: Path, *, spool: str) -> Iterator[Folder]:
-    """Lock and give the folders that belong to nobody any more, one after the other."""
+def orphans(
+    root: Path, *, spool: str, left: Callable[[int, str], object] = lambda *_: None
+) -> Iterator[Folder]:
+    """Lock and give the folders that belong to nobody any more, one after the other.
+
+    `left` is told which worker's cannot be locked, and why; 0 stands for all.
+    """
+    above = root / spool
     try:
-        names = sorted(path.name for path in (root / spool).iterdir())
-    except OSError:
+        names = sorted(path.name for path in above.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        left(0, f"{above} cannot be read: {error.strerror}")
         return
     for name in names:
         worker = parse_id(name)
         if worker is None:
             continue
-        path = root / spool / name
+        path = above / name
         try:
             fd = _lock(path / _LOCK, new=False)
-        except OSError:
-            continue
-        if fd is not None:
-            yield Folder(path, worker, fd)
+        except FileNotFoundError as error:
+            try:
+                path.rmdir()  # who removed it died just before this
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left(worker, f"{path / _LOCK} cannot be opened: {error.strerror}")
+        except OSError as error:
+            left(worker, f"{path / _LOCK} cannot be locked: {error.strerror}")
+        else:
+            if fd is not None:
+                yield Folder(path, worker, fd)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable; raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _lock(path: Path, *, new: bool) -> int | None:

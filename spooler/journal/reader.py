@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from spooler.journal.record import Ending, Intent, Results, head_of, notes_of
+from spooler.journal.record import Ending, Intent, Results, UnknownVersionError, head_of, notes_of
 from spooler.result import RecipientResult
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def read(folder: Folder, *, spool: str, boot: str) -> Found | None:
     for path in folder.segments():
         complete = complete and not torn  # the last one alone may be
         segment = path.read_bytes()
-        head = head_of(segment)
+        try:
+            head = head_of(segment)
+        except UnknownVersionError:
+            return None
         if head is None:
             # begun and never written to: space that was reserved
             complete = complete and not segment.strip(b"\0")

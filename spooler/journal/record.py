@@ -80,14 +80,20 @@ def frame(content: Head | Sequence[Note]) -> bytes:
     return b"".join((len(body).to_bytes(4, "big"), zlib.crc32(body).to_bytes(4, "big"), body))
 
 
+class UnknownVersionError(Exception):
+    """It was written by another version of this program."""
+
+
 def head_of(segment: bytes) -> Head | None:
-    """Read the head; None if it is none that this version knows."""
+    """Read the head; None if there is none that is whole. Raises UnknownVersionError."""
     for body in _bodies(segment):
         try:
             head = _HEAD.decode(body)
         except msgspec.MsgspecError:
-            return None
-        return head if head.version == VERSION else None
+            raise UnknownVersionError from None
+        if head.version != VERSION:
+            raise UnknownVersionError
+        return head
     return None
 
 

@@ -8,7 +8,8 @@ journal is `broken` then, and nothing may be sent any more.
 Segments are reserved on the disk when they are begun, and the next one is begun while there is still room
 for the results of what is on its way, at `RESULT` octets each: a disk that is full refuses intents, not
 results. The more is on its way, the longer the next segment is. A segment goes when
-all its notes are settled (`settled`), so the journal is as large as what is unsettled.
+all its results are settled (`settled`); an intent that waits longer than that is noted again. So the journal
+is as large as what is unsettled, however long one answer takes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 SEGMENT = 4 << 20  # octets reserved for a segment, at the least
 RESERVE = 1 << 20  # of these, kept where no further segment can be had, for what has no intent yet
+KEPT = 2  # segments, from which on none is kept for the sake of an intent alone
 RESULT = 1024  # kept besides for each recipient on its way: address and reply as RFC 5321 4.5.3.1 has them
 Key = tuple[int, int]  # message id, n
 
@@ -68,7 +70,9 @@ class Journal:
         self._written = trio.Event()
         self._notes: list[Note] = []
         self._position = 0  # notes ever taken
-        self._open: dict[object, tuple[int, int]] = {}  # intents without a result: (position, recipients)
+        self._open: dict[
+            object, tuple[int, Intent]
+        ] = {}  # those without a result, oldest first: (position, …)
         self._owed = 0  # recipients of these
         self._unsettled: deque[tuple[int, int]] = deque()  # (position, how many results)
         self._segments: deque[_Segment] = deque()
@@ -148,16 +152,14 @@ class Journal:
 
     def intend(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """Note that end-of-data may be handed over for these; `owner` stands for their attempt."""
-        self._position += 1
-        self._open[owner] = self._position, len(n)
         self._owed += len(n)
-        self._notes.append(Intent(message_id, n))
+        self._intend(owner, Intent(message_id, n))
 
     def close_intent(self, owner: object, message_id: int, n: Sequence[int]) -> None:
         """An attempt is over: its results are recorded next, and for `n` nothing was handed over."""
         intent = self._open.pop(owner, None)
         if intent is not None:
-            self._owed -= intent[1]
+            self._owed -= len(intent[1].n)
             if n:
                 self._position += 1
                 self._notes.append(Void(message_id, n))
@@ -205,18 +207,33 @@ class Journal:
                 break
             count -= results
             unsettled.popleft()
-        needed = min(
-            unsettled[0][0] if unsettled else self._position + 1,
-            next(iter(self._open.values()))[0] if self._open else self._position + 1,
-        )
-        while len(self._segments) > 1 and self._segments[1].first <= needed:
+        needed = unsettled[0][0] if unsettled else self._position + 1
+        if len(self._segments) > KEPT and self._segments[1].first <= needed:
+            self._carry_over(self._segments[-1].first)
+        if self._open:
+            needed = min(needed, next(iter(self._open.values()))[0])
+        # what was carried over must be there before it goes here
+        while len(self._segments) > 1 and self._segments[1].first <= needed and self.push():
             self._end(self._segments.popleft())
 
+    def look(self) -> None:
+        """Break it if it was removed, or moved, under us: what is written there is found by nobody."""
+        there = self._folder.is_there() and all(os.fstat(segment.fd).st_nlink for segment in self._segments)
+        if not there and not self.broken:
+            self.broken = f"journal {self._folder.path} was removed under its worker"
+            self._broke(self.broken)
+
     def close(self) -> None:
-        """Remove the journal: everything is settled."""
+        """Remove the journal: everything is settled. Raises StorageError if it cannot be removed."""
         while self._segments:
             self._end(self._segments.popleft())
-        self._folder.remove()
+        try:
+            self._folder.remove()
+        except OSError as error:
+            raise StorageError(
+                f"journal {self._folder.path} cannot be removed: {error.strerror}",
+                hint="nothing in it is needed any more: make its folder writable",
+            ) from None
 
     def abandon(self) -> None:
         """Leave it to whoever finds it."""
@@ -226,10 +243,19 @@ class Journal:
 
     def _troubled(self, error: OSError) -> bool:
         self.trouble = f"journal {self._folder.path} cannot be written to: {error.strerror}"
-        if not self._folder.path.exists() and not self.broken:
-            self.broken = f"journal {self._folder.path} was removed under its worker"
-            self._broke(self.broken)
+        self.look()
         return False
+
+    def _intend(self, owner: object, intent: Intent) -> None:
+        self._position += 1
+        self._open[owner] = self._position, intent
+        self._notes.append(intent)
+
+    def _carry_over(self, first: int) -> None:
+        """Note again the intents from before position `first`: they keep segments that nothing else needs."""
+        for owner in [owner for owner, (position, _) in self._open.items() if position < first]:
+            _, intent = self._open.pop(owner)
+            self._intend(owner, intent)
 
     def _begin_segment(self, size: int = 0) -> None:
         """Begin a segment of at least `size` octets and reserve its space; raises OSError."""
@@ -254,7 +280,8 @@ class Journal:
 
     def _end(self, segment: _Segment) -> None:
         os.close(segment.fd)
-        segment.path.unlink(missing_ok=True)
+        with suppress(OSError):  # what stays is settled: to read it again changes nothing
+            segment.path.unlink()
 
 
 def _sync(descriptors: Iterable[int]) -> None:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _ENCODER = msgspec.json.Encoder()
 _DELIVERED = Outcome.DELIVERED  # as in `spooler.lmtp.slots`: an enum's member by a name of its own
 FLUSH_EVERY = 0.1  # seconds
-_NOTABLE = frozenset({"stopping", "fenced", "rescued", "orphaned"})  # of a worker's states
+_NOTABLE = frozenset({"stopping", "fenced", "rescued", "unrecovered", "orphaned"})  # of a worker's states
 TEXT_LIMIT = 500  # characters of a server's reply in a line
 
 

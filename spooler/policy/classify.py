@@ -28,6 +28,8 @@ from spooler.trouble import Trouble
 
 _OUT_OF_PLACE = frozenset({503, 530})
 _CLOSING = 421
+_TOO_MANY = frozenset({"4.5.3", "5.5.3"})  # RFC 3463 section 3.6: recipients
+_TOO_MUCH = frozenset({452, 552})  # of them, or of anything: RFC 5321 section 4.5.3.1.10 has both for this
 _SECURITY = {
     Trouble.NO_TLS: "4.7.4",
     Trouble.NO_HANDSHAKE: "4.7.5",
@@ -173,9 +175,9 @@ def _of_mail(reply: Reply, *, first: bool) -> Verdict:
 
 
 def _of_rcpt(reply: Reply, *, crowded: bool) -> Verdict:
-    too_many = reply.enhanced == "4.5.3" or (reply.code == 452 and not reply.enhanced)
+    too_many = reply.enhanced in _TOO_MANY or (not reply.enhanced and reply.code in _TOO_MUCH)
     verdict = _of_refusal(Stage.RCPT, reply)
-    if crowded and too_many and verdict.outcome is _DEFERRED:
+    if crowded and too_many:
         return msgspec.structs.replace(verdict, then=Then.NEXT_TRANSACTION)
     return verdict
 

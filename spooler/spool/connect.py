@@ -6,6 +6,7 @@ for it: it must have no effect but in the database. What is raised out of here i
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import suppress
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from spooler.errors import TryAgainError
+from spooler.errors import StorageError, TryAgainError
 from spooler.spool.faults import not_there, translated
 from spooler.spool.lockfile import LockFile
 from spooler.spool.place import Place, SqlitePlace
@@ -97,6 +98,7 @@ class SqliteDatabase:
         self.is_postgres = False
         self._name = str(place)
         self._path = place.path
+        self._file = place.path.stat()
         self._wal = Path(f"{place.path}-wal")
         self._wal_limit = WAL_LIMIT
         self._mutex = threading.Lock()
@@ -138,6 +140,7 @@ class SqliteDatabase:
         with translated(self._name), self._mutex:
             self._lock.acquire()
             try:
+                self._find()
                 if not durable:
                     self._driver.execute("PRAGMA synchronous = NORMAL")
                 try:
@@ -188,9 +191,23 @@ class SqliteDatabase:
         with translated(self._name), self._mutex:
             self._lock.acquire()
             try:
+                self._find()
                 self._driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             finally:
                 self._lock.release()
+
+    def _find(self) -> None:
+        """Raise StorageError if another file has the name of ours now, or none.
+
+        What is written to a file that was moved is seen by nobody, and its log has the other's name.
+        """
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self._path.stat(), self._file):
+                return
+        raise StorageError(
+            f"{self._name}: the file was moved, removed or replaced while it was in use",
+            hint="stop all workers, put the right one in its place, and start again",
+        )
 
     def _bound_wal(self) -> None:
         """Keep the log from growing for ever where no worker runs. Called under the lock.

@@ -17,6 +17,7 @@ import msgspec
 
 from spooler.claim import Claim, Want
 from spooler.envelope import Priority
+from spooler.ident import time_of
 from spooler.records import State, WorkerRow
 from spooler.result import Doubtful
 from spooler.spool import isolating, sql
@@ -230,9 +231,12 @@ class Leases:
         doubtful: Mapping[str, Doubtful],
         text: str,
     ) -> int:
-        """Take recipients from a dead worker that may have been delivered; returns how many it still held."""
+        """Take recipients from a dead worker that may have been delivered; returns how many it still held.
+
+        So it does with those that the worker has by its journal alone, for this database knows nothing of it.
+        """
         return sum(
-            self._take_doubtful(worker, page, now=now, due=due, doubtful=doubtful, text=text)
+            self._take_doubtful(worker, page, now=now, due=due, doubtful=doubtful, text=text, adopt=True)
             for page in sql.pages(st.RECORD_UNCERTAIN, list(dict.fromkeys(keys)))
         )
 
@@ -245,12 +249,15 @@ class Leases:
         due: int,
         doubtful: Mapping[str, Doubtful],
         text: str,
+        adopt: bool = False,
     ) -> int:
         run = self._runs.take(len(keys), now=now)
         otherwise = Doubtful(due)
 
         def work(conn: Connection) -> int:
             deltas = Deltas()
+            if adopt:
+                _adopt(conn, worker, keys, deltas)
             routes: dict[str, Doubtful] = {}
             total = 0
             for route, state, count in sql.run(conn, st.LEASED_STATES, keys, worker=worker).all():
@@ -398,6 +405,16 @@ def _unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callabl
         change()
         deltas.apply(conn, worker)
     return total
+
+
+def _adopt(conn: Connection, worker: int, keys: Sequence[Key], deltas: Deltas) -> None:
+    """Put those under the lease of an unknown worker that its journal says it had; see `st.ADOPT`."""
+    whose = {"worker": worker, "since": time_of(worker)}
+    found = sql.run(conn, st.FORGOTTEN_STATES, keys, **whose).all()
+    for route, state, count in found:
+        deltas.move(route, state, State.ACTIVE.value, count)
+    if found:
+        sql.run(conn, st.ADOPT, keys, **whose)
 
 
 def _take_safe(conn: Connection, *, worker: int, keys: Sequence[Key], due: int) -> int:

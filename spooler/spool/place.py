@@ -20,7 +20,7 @@ _MASK = "***"
 
 @dataclass(frozen=True, slots=True)
 class SqlitePlace:
-    """A file; `path` is absolute."""
+    """A file; `path` is absolute and without links."""
 
     path: Path
 
@@ -60,7 +60,8 @@ def parse_place(text: str) -> Place:
         raise UsageError(f"the spool's URL has the unsupported scheme '{show(scheme)}'", hint=_FORMS)
     if url.host or url.query or not url.database or url.database == ":memory:" or "\0" in url.database:
         raise UsageError("the spool's URL names no file", hint=_FORMS)
-    return SqlitePlace(Path(url.database).absolute())
+    # its log and its lock lie beside it: one place, whatever links lead there
+    return SqlitePlace(Path(url.database).resolve())
 
 
 def _check_query(url: URL) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from spooler.events import TransactionEnded
 from spooler.reply import Reply
+from spooler.sink import script
 from tests.delivery.house import House, sink
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ async def test_a_session_limit_of_none_at_all_is_an_attempt(house: House, autoju
     assert running.counters.connections == 1
 
 
-async def test_recipients_of_a_transaction(house: House, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("says", [script.TOO_MANY_RECIPIENTS, Reply(552, "", ("too many recipients",))])
+async def test_recipients_of_a_transaction(
+    house: House, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, says: Reply
+) -> None:
     """After the first refusal transactions have no more recipients than the target takes."""
+    monkeypatch.setattr(script, "TOO_MANY_RECIPIENTS", says)
     for _ in range(6):
         house.enqueue(*[f"r{i}@x" for i in range(30)])
     async with sink(max_recipients=10) as (running, inbox):

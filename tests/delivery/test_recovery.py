@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ import trio
 from spooler.claim import Want
 from spooler.config import Route
 from spooler.delivery.heartbeat import boot_id
-from spooler.errors import CannotCreateError
+from spooler.errors import CannotCreateError, StorageError
 from spooler.events import SpoolTrouble, WorkerState
 from spooler.journal.place import create
 from spooler.journal.writer import Journal
@@ -145,6 +146,25 @@ async def test_a_delivery_counts_whoever_holds_the_recipient_now(
     assert house.outcomes() == {"delivered": 1, "deferrals": 1, "uncertain": 1}
 
 
+@pytest.mark.parametrize("boot", [None, "the boot before"])
+async def test_a_journal_that_is_newer_than_the_database(
+    house: House, autojump_clock: MockClock, boot: str | None
+) -> None:
+    """Where the spool was restored from a copy its results settle, and what it leaves open is uncertain."""
+    answered, sent = house.enqueue("answered@x"), house.enqueue("sent@x")
+    claims, journal = died(house, boot=boot)
+    journal.record(delivered(next(claim for claim in claims if claim.message_id == answered)))
+    journal.intend("sent", sent, [0])
+    assert journal.push()
+    journal.abandon()
+    house.store.unregister(claims_worker(house), now=EPOCH)  # as if it had never been there
+    async with sink() as (running, inbox):
+        await house.drain(running)
+    assert inbox.copies == {"sent@x": 1}
+    assert house.story(answered) == [("answered@x", 1, "delivered", False)]
+    assert house.story(sent) == [("sent@x", 1, "deferred", True), ("sent@x", 2, "delivered", False)]
+
+
 async def test_a_foreign_journal_is_told_once_and_left(house: House, autojump_clock: MockClock) -> None:
     """What cannot be understood is not removed, and its worker's recipients wait as if there were none."""
     house.enqueue("a@x")
@@ -155,6 +175,49 @@ async def test_a_foreign_journal_is_told_once_and_left(house: House, autojump_cl
     assert [state for state, _ in states(house)] == ["unrecovered", "rescued"]
     assert inbox.copies == {"a@x": 1}
     assert len(list(house.journals.glob("*/*/0*"))) == 1
+
+
+async def test_a_journal_that_cannot_be_removed_is_settled_once(
+    house: House, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once, not at every beat, and removed when that is possible."""
+    house.enqueue("a@x")
+    (claim,), journal = died(house)
+    journal.record(delivered(claim))
+    assert journal.push()
+    journal.abandon()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async with sink() as (running, _), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=None)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", refused)
+            nursery.start_soon(worker.run)
+            await trio.sleep(60)
+            assert len(list(house.journals.glob("*/*"))) == 2
+        await trio.sleep(10)
+        assert len(list(house.journals.glob("*/*"))) == 1
+        worker.stop()
+    assert [state for state, _ in states(house)] == ["unrecovered", "recovered"]
+
+
+async def test_a_journal_that_is_removed_under_its_worker_ends_it(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """Within seconds: what it sent after that would be known to nobody if it died."""
+    async with sink() as (running, inbox), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(1)
+        shutil.rmtree(house.journals)
+        await trio.sleep(10)
+        house.enqueue("a@x")
+        await trio.sleep(60)
+        assert inbox.copies == {}
+    assert isinstance(worker.failure, StorageError)
+    assert worker.failure.what.endswith("was removed under its worker")
 
 
 async def test_a_worker_leaves_no_journal_behind(house: House, autojump_clock: MockClock) -> None:

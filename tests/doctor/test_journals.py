@@ -25,10 +25,12 @@ def test_dead_and_living(tmp_path: Path) -> None:
     for _ in range(2):
         found = look(root, spool="s")
         assert found.living == [living.path]
-        assert found.dead == [dead.path, root / "s" / format_id(7)]
+        assert found.dead == [dead.path]
+        assert found.unlocked == [root / "s" / format_id(7)]
     warnings = [f for f in check_journals(root, spool="s", mounts="") if f.level is not Level.OK]
-    assert [finding.where for finding in warnings] == [str(path) for path in found.dead]
+    assert [finding.where for finding in warnings] == [str(path) for path in found.dead + found.unlocked]
     assert {finding.level for finding in warnings} == {Level.WARNING}
+    assert f"touch {found.unlocked[0]}/lock" in warnings[1].mend
     living.remove()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from spooler.journal import writer
 from spooler.journal.place import orphans
 from spooler.journal.reader import Found, read
-from spooler.journal.record import PREFIX, Ending, Head, frame, notes_of
+from spooler.journal.record import PREFIX, Ending, Head, Intent, frame, notes_of
 from tests.journal.making import BOOT, SPOOL, WORKER, answer, journal, result
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Written:
                 ours.intend(message, message, list(range(count)))
                 self.open.update(keys)
             elif what == "void":
-                ours._open.setdefault(message, (0, 0))
+                ours._open.setdefault(message, (0, Intent(message, [])))
                 ours.close_intent(message, message, list(range(count)))
                 self.open.difference_update(keys)
             else:

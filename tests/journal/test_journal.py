@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,17 @@ import msgspec
 import pytest
 import trio
 
-from spooler.errors import CannotCreateError
+from spooler.errors import CannotCreateError, StorageError
 from spooler.journal import writer
 from spooler.journal.place import Folder, create, orphans, root_of
 from spooler.journal.reader import Found, read
+from spooler.journal.record import VERSION, Head, Void, frame
 from tests.journal.making import BOOT, SPOOL, WORKER, answer, journal, result
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from spooler.journal.record import Note
 
 
 def can_be_written(ours: writer.Journal) -> bool:
@@ -137,6 +141,48 @@ def test_another_spools_journal_is_not_touched(tmp_path: Path) -> None:
     assert found(tmp_path, spool="another") is None
 
 
+@pytest.mark.parametrize("head", [Head(VERSION + 1, SPOOL, WORKER, BOOT, 1), [Void(1, [0])]])
+def test_another_versions_journal_is_not_touched(tmp_path: Path, head: Head | list[Note]) -> None:
+    """What it says is not known here, and not to be thrown away: that version may come back."""
+    journal(tmp_path).abandon()
+    (path,) = tmp_path.glob("*/*/0*")
+    path.write_bytes(frame(head))
+    assert found(tmp_path) is None
+
+
+def test_what_cannot_be_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that was left by root, or lost its lock file; but not one whose remover died at the end."""
+    for worker in (1, 2, 3):
+        journal(tmp_path, worker).abandon()
+    first, second, third = sorted((tmp_path / SPOOL).iterdir())
+    (first / "lock").unlink()
+    for path in third.iterdir():
+        path.unlink()
+    real = os.open
+
+    def opened(path: str | Path, *rest: int) -> int:
+        if str(path).startswith(str(second)):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", opened)
+    told: list[tuple[int, str]] = []
+    assert list(orphans(tmp_path, spool=SPOOL, left=lambda *why: told.append(why))) == []
+    assert told == [
+        (1, f"{first}/lock cannot be opened: No such file or directory"),
+        (2, f"{second}/lock cannot be locked: Permission denied"),
+    ]
+    assert not third.exists()
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Nobody may find out only by its mail that journals are not replayed."""
+    (tmp_path / SPOOL).touch()
+    told: list[tuple[int, str]] = []
+    assert list(orphans(tmp_path, spool=SPOOL, left=lambda *why: told.append(why))) == []
+    assert told == [(0, f"{tmp_path / SPOOL} cannot be read: Not a directory")]
+
+
 def test_a_living_workers_journal_is_nobodys_to_read(tmp_path: Path) -> None:
     """The lock tells: while its worker lives nobody finds it, when it dies everybody does, one at a time."""
     ours = journal(tmp_path)
@@ -164,13 +210,56 @@ def test_segments_go_when_all_in_them_is_settled(tmp_path: Path, monkeypatch: py
         assert ours.push()
     assert len(list(folder.glob("*/0*"))) > 5
     ours.settled(200)
-    assert len(list(folder.glob("*/0*"))) > 5  # the old intent is still open
     answer(ours, [result(1)], "old")
     ours.push()
     ours.settled(1)
     assert len(list(folder.glob("*/0*"))) == 1
     ours.close()
     assert list(folder.iterdir()) == []
+
+
+def test_an_answer_that_is_long_in_coming_keeps_no_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One server thinks for ten minutes while others take thousands a second: its intent is noted again."""
+    monkeypatch.setattr(writer, "SEGMENT", 4096)
+    monkeypatch.setattr(writer, "RESERVE", 2048)
+    ours = journal(tmp_path)
+    ours.intend("slow", 1, [0, 1])
+    for message in range(2, 202):
+        assert ours.writable
+        ours.intend(message, message, [0])
+        assert ours.push()
+        answer(ours, [result(message)], message)
+        assert ours.push()
+        ours.settled(1)
+        assert len(list(tmp_path.glob("*/*/0*"))) <= writer.KEPT + 1
+    ours.abandon()
+    told = found(tmp_path)
+    assert told is not None
+    assert (told.uncertain, told.complete) == ([(1, 0), (1, 1)], True)
+
+
+def test_an_intent_that_cannot_be_noted_again_keeps_its_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not on the disk a second time is not removed from where it was."""
+    ours = journal(tmp_path)
+    ours.intend("slow", 1, [0])
+    assert ours.push()
+    for message in range(2, 6):
+        ours._begin_segment()
+        ours.record([result(message)])
+        assert ours.push()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", lambda *_: 5)
+        ours.settled(4)
+        ours.settled(0)
+        assert len(list(tmp_path.glob("*/*/0*"))) == 5
+    ours.settled(0)
+    assert len(list(tmp_path.glob("*/*/0*"))) == 1
+    ours.abandon()
+    assert found(tmp_path) == Found([result(5)], uncertain=[(1, 0)], complete=True)
 
 
 def test_partly_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +352,48 @@ def test_a_write_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.M
     assert [r.message_id for r in told.results] == [1, 2]
 
 
+@pytest.mark.parametrize("what", ["removed", "moved", "emptied", "replaced"])
+def test_a_journal_that_is_gone_is_broken(tmp_path: Path, what: str) -> None:
+    """What goes on being written to it would be found by nobody: its worker sends nothing more."""
+    told: list[str] = []
+    folder = create(tmp_path, spool=SPOOL, worker=WORKER)
+    ours = writer.Journal(folder, spool=SPOOL, boot=BOOT, every=0, broke=told.append)
+    ours.look()
+    assert told == []
+    if what == "moved":
+        folder.path.rename(tmp_path / "elsewhere")
+    elif what == "emptied":
+        (folder.path / "00000001").unlink()
+    else:
+        shutil.rmtree(folder.path)
+        if what == "replaced":
+            journal(tmp_path).abandon()
+    ours.look()
+    ours.look()
+    assert told == [f"journal {folder.path} was removed under its worker"]
+    assert not can_be_written(ours)
+    ours.close()
+
+
+def test_a_journal_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as an error that can be mended, and what stays says nothing new."""
+    ours = journal(tmp_path)
+    for message in (1, 2):
+        ours.record([result(message)])
+        ours.push()
+        ours._begin_segment()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refused)
+        ours.settled(2)
+        with pytest.raises(StorageError, match="cannot be removed: Permission denied"):
+            ours.close()
+    assert found(tmp_path) == Found([result(1), result(2)], uncertain=[], complete=True)
+
+
 async def test_a_sync_that_fails_breaks_the_journal_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +443,9 @@ def test_default_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HOME", "/home/somebody")
     assert str(root_of("sqlite:////var/lib/spooler/spool.db")) == "/var/lib/spooler/spool.db.journals"
     assert str(root_of("sqlite:///spool.db?x=1")) == f"{tmp_path}/spool.db.journals"
+    assert str(root_of("sqlite:///a%20b.db")) == f"{tmp_path}/a b.db.journals"
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert str(root_of("sqlite:///link/spool.db")) == f"{tmp_path}/spool.db.journals"
     assert str(root_of("postgresql://a@b/c")) == "/home/somebody/.local/state/spooler/journals"
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert str(root_of("postgresql://a@b/c")) == "/state/spooler/journals"

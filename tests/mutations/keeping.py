@@ -68,9 +68,16 @@ DELIVERY = (
     Mutation(
         "open intents given back as safe",
         "spooler/delivery/recovery.py",
-        "if found.complete and found.uncertain:",
+        "if found.uncertain:",
         "if False:",
         (_RECOVERY,),
+    ),
+    Mutation(
+        "open intents of a worker that is not known dropped",
+        "spooler/spool/leasing.py",
+        "            if adopt:\n",
+        "            if False:\n",
+        (_RECOVERY, "tests/spool/test_uncertain.py"),
     ),
     Mutation(
         "a rescued recipient dropped",
@@ -191,8 +198,15 @@ JOURNAL = (
     Mutation(
         "a segment removed with an open intent in it",
         "spooler/journal/writer.py",
-        "            next(iter(self._open.values()))[0] if self._open else self._position + 1,\n",
-        "            self._position + 1,\n",
+        "            needed = min(needed, next(iter(self._open.values()))[0])\n",
+        "            pass\n",
+        (_JOURNAL,),
+    ),
+    Mutation(
+        "a segment removed before its intent was noted again",
+        "spooler/journal/writer.py",
+        "].first <= needed and self.push():",
+        "].first <= needed:",
         (_JOURNAL,),
     ),
 )
@@ -246,6 +260,13 @@ SPOOL = (
         "    WHERE w.id = :worker AND w.fenced IS NULL {{share}}\n",
         "    WHERE w.id = :worker {{share}}\n",
         ("tests/spool/test_claim.py",),
+    ),
+    Mutation(
+        "written to a file that lost its name",
+        "spooler/spool/connect.py",
+        "            if os.path.samestat(self._path.stat(), self._file):\n",
+        "            if self._file:\n",
+        ("tests/spool/test_faults.py",),
     ),
     Mutation(
         "acknowledged before the commit",

@@ -83,7 +83,12 @@ def test_refusal_of_the_envelope_decides(stage: Stage, code: int, outcome: Outco
         (452, "4.5.3", False, Then.SETTLE),
         (452, "", False, Then.SETTLE),
         (451, "", True, Then.SETTLE),
-        (552, "5.5.3", True, Then.SETTLE),
+        (552, "5.5.3", True, Then.NEXT_TRANSACTION),
+        (552, "", True, Then.NEXT_TRANSACTION),
+        (552, "5.2.2", True, Then.SETTLE),
+        (552, "5.5.3", False, Then.SETTLE),
+        (552, "", False, Then.SETTLE),
+        (550, "", True, Then.SETTLE),
     ],
 )
 def test_too_many_recipients_is_no_attempt(code: int, enhanced: str, *, crowded: bool, then: Then) -> None:

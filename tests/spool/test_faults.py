@@ -350,6 +350,34 @@ def test_damaged_file(sqlite_url: str) -> None:
         claim(store, worker(store), limit=500)
 
 
+def test_a_file_that_was_moved_or_replaced(sqlite_url: str) -> None:
+    """Nothing more is written to a file that lost its name, until it is back: nobody would see it."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    aside = path.with_suffix(".aside")
+    with Store.open(sqlite_url) as store:
+        put(store, message())
+        ours = worker(store)
+        path.rename(aside)
+        for there in (False, True):
+            if there:
+                path.write_bytes(aside.read_bytes())
+            for act in (lambda: claim(store, ours), lambda: store.maintain(now=NOW)):
+                with pytest.raises(StorageError, match=r"moved, removed or replaced .*\(stop all workers"):
+                    act()
+        aside.rename(path)
+        assert len(claim(store, ours)) == 1
+
+
+def test_one_lock_whatever_links_lead_to_the_file(sqlite_url: str) -> None:
+    """Two processes that name the file differently keep out of each other's way all the same."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    link = path.parent / "link.db"
+    link.symlink_to(path)
+    with Store.open(f"sqlite:///{link}") as store:
+        put(store, message())
+    assert not list(path.parent.glob("link.db?*"))
+
+
 def test_no_database_server() -> None:
     """A server that is not there is told, without the password."""
     with pytest.raises(UnavailableError, match="does not answer") as caught:

@@ -91,6 +91,26 @@ def test_what_a_dead_worker_left(store: Store, other: Store, *, journal: bool) -
     assert [entry.uncertain for entry in store.ledger_of(ident)] == [True] * 3
 
 
+def test_what_a_worker_had_that_is_not_known_here(store: Store, other: Store) -> None:
+    """The database was restored and is older than a journal: what that leaves open is doubted, once."""
+    ident = on_three_routes(store)
+    me = worker(store)
+    every = keys(store.claim(me, [Want(route, 9) for route in ("careful", "bold", "unknown")], now=DUE))
+    store.unregister(me, now=DUE)
+    assert other.doubt(worker(store), every, now=DUE, due=DUE, doubtful=DOUBTFUL) == 0  # that one is known
+    assert other.doubt(me, every[:2], now=DUE, due=DUE + 9, doubtful=DOUBTFUL) == 2
+    assert stands(store, ident) == {
+        "careful": ("held", HOLD_UNCERTAIN, LATER + MINUTE, True),
+        "bold": ("deferred", None, LATER, True),
+        "unknown": ("waiting", None, DUE - MINUTE, False),
+    }
+    assert counts(store) == {"held": 1, "deferred": 1, "waiting": 1, "deferrals": 2, "uncertain": 2}
+    assert other.doubt(me, every, now=DUE, due=DUE + 9, doubtful=DOUBTFUL) == 1
+    assert other.doubt(me, every, now=DUE + 1, due=DUE + 9, doubtful=DOUBTFUL) == 0
+    assert [(entry.uncertain, entry.attempt) for entry in store.ledger_of(ident)] == [(True, 1)] * 3
+    assert [r.lease for r in store.queued_of(ident)] == [None] * 3
+
+
 def test_what_was_surely_not_sent_is_not_held(store: Store, other: Store) -> None:
     """A policy for uncertain recipients is none for others."""
     ident = on_three_routes(store)

@@ -122,6 +122,31 @@ LEASED_STATES = Statement(
     """,
     KEYS,
 )
+# Handed over by a worker that nobody knows here: the database is older than its journal, as where it was
+# restored. If the ledger has had the doubt since that worker began, it was taken over before.
+_FORGOTTEN = """r.lease IS NULL AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = :worker)
+    AND NOT EXISTS (SELECT 1 FROM attempt a
+        WHERE a.message_id = r.message_id AND a.n = r.n AND a.uncertain AND a.at >= :since)"""
+FORGOTTEN_STATES = Statement(
+    f"""
+    WITH {{b}}
+    SELECT route, state, count(*) FROM (
+        SELECT r.route, {STATE_UNLEASED} AS state
+        FROM b CROSS JOIN recipient r
+        WHERE r.message_id = b.message_id AND r.n = b.n AND {_FORGOTTEN} {{lock}}
+    ) AS f
+    GROUP BY route, state
+    """,
+    KEYS,
+)
+ADOPT = Statement(
+    f"""
+    WITH {{b}}
+    UPDATE recipient AS r SET lease = :worker
+    WHERE (r.message_id, r.n) IN (SELECT message_id, n FROM b) AND {_FORGOTTEN}
+    """,
+    KEYS,
+)
 RELEASE = Statement(
     """
     WITH {b}
