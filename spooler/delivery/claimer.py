@@ -110,6 +110,9 @@ class Claimer:
             if wants:
                 await self._claim(wants)
                 continue
+            if self._isolation.waiting and self._idle():
+                self._isolation.hurry()
+                continue
             if self._until is not None and self._idle() and await self._done():
                 return
             with trio.move_on_after(self._pause()):
@@ -260,8 +263,6 @@ class Claimer:
         assert self._until is not None
         ground = self._ground
         await self._settler.flushed()
-        if self._isolation.waiting:
-            return False
         if self._until.empty:
             return await insist(ground, "counting", lambda: ground.spool.left(list(self._lanes))) == 0
         live = [lane for lane in self._lanes.values() if lane.health.failures < PATIENCE]
