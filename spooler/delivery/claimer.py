@@ -121,6 +121,9 @@ class Claimer:
             if wants:
                 await self._claim(wants)
                 continue
+            if self._isolation.waiting and self._idle():
+                self._isolation.hurry()
+                continue
             if self._drain is not None and not self._paced and self._idle() and await self._done():
                 return
             with trio.move_on_after(self._pause()):
@@ -235,6 +238,9 @@ class Claimer:
                 else:
                     await self._settler.flushed()
             return
+        if self._pace is not None and not self._pace.allowed(trio.current_time()):
+            await trio.sleep(self._pace.pause(trio.current_time()))
+            return
         suspect = self._isolation.next()
         lane = self._lanes[suspect[1]]
         limit = lane.room(batch=self.limits.claim, now=trio.current_time())
@@ -244,6 +250,8 @@ class Claimer:
         now = self._ground.clock()
         async with self._settler.leasing:
             claims = await self._isolation.claim(suspect, limit=limit)
+        if self._pace is not None:
+            self._pace.claimed(sum(len(claim.recipients) for claim in claims))
         self._unread.extend(claim for claim in claims if not self._expired(claim, now))
 
     def _room(self) -> int:
@@ -304,8 +312,6 @@ class Claimer:
         assert self._drain is not None
         ground = self._ground
         await self._settler.flushed()
-        if self._isolation.waiting:
-            return False
         if self._drain.until_empty:
             served = [name for name, lane in self._lanes.items() if not lane.stopping]
             if self._job:

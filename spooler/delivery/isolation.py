@@ -19,6 +19,8 @@ from spooler.events import Held
 from spooler.policy.poison import DEADLY, SUSPECT, deaths, why_held
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spooler.claim import Claim, ClaimedRecipient
     from spooler.delivery.ports import Ground
 
@@ -76,6 +78,10 @@ class Isolation:
         self._patience = min(self._patience * 2, LONGEST)
         return False
 
+    def hurry(self) -> None:
+        """There is nothing else to do: it is the next suspect's turn."""
+        self._turn_at = trio.current_time()
+
     def next(self) -> Suspect:
         """Take the suspect whose turn it is: nothing is under way, and something waits."""
         suspect = next(iter(self._waiting))
@@ -110,27 +116,35 @@ class Isolation:
         if not any(_is_suspect(recipient) for claim in claims for recipient in claim.recipients):
             return claims
         left = []
+        aside = []
         for claim in claims:
             most = max(deaths(claims=r.claims - 1, attempts=r.attempts) for r in claim.recipients)
             if most < SUSPECT:
                 left.append(claim)
             else:
-                await self._set_aside(claim, most)
+                aside.append((claim, most))
+        await self._set_aside(aside)
         return left
 
-    async def _set_aside(self, claim: Claim, most: int) -> None:
+    async def _set_aside(self, claims: Sequence[tuple[Claim, int]]) -> None:
+        """Give them back, all at once: a death meanwhile would count for each that is still in hand."""
         ground = self._ground
-        keys = [(claim.message_id, recipient.n) for recipient in claim.recipients]
+        keys = [(claim.message_id, recipient.n) for claim, _ in claims for recipient in claim.recipients]
         due = ground.clock() + int(ASIDE * 1e6)
         await insist(ground, "setting aside", partial(ground.spool.release, ground.worker, keys, due=due))
-        suspect = (claim.message_id, claim.route)
-        if most < DEADLY:
-            self._waiting[suspect] = None
-            return
-        self._waiting.pop(suspect, None)
-        why = why_held(most)
+        for claim, most in claims:
+            suspect = (claim.message_id, claim.route)
+            if most < DEADLY:
+                self._waiting[suspect] = None
+            else:
+                self._waiting.pop(suspect, None)
+                await self._hold(suspect, why_held(most))
+
+    async def _hold(self, suspect: Suspect, why: str) -> None:
+        ground = self._ground
         held = await insist(ground, "holding", partial(ground.spool.hold, ground.worker, *suspect, why=why))
-        ground.observe(Held(message_id=claim.message_id, route=claim.route, recipients=held, why=why))
+        message_id, route = suspect
+        ground.observe(Held(message_id=message_id, route=route, recipients=held, why=why))
 
 
 def _is_suspect(recipient: ClaimedRecipient) -> bool:

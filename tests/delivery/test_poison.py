@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from spooler.claim import Want
+from spooler.delivery.settler import GATHER
 from spooler.events import Held
 from spooler.policy.poison import DEADLY, SUSPECT, why_held
 from spooler.reply import Reply
@@ -35,6 +37,7 @@ class Watched:
         self.in_hand: set[tuple[int, int]] = set()
         self.claimed: list[tuple[int, int]] = []  # how many at once, and how many were in hand then
         self.alone: list[tuple[int, int]] = []
+        self.released: list[int] = []
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.inner, name)
@@ -60,6 +63,7 @@ class Watched:
 
     async def release(self, worker: int, keys: object, *, due: int) -> object:
         released = await self.inner.release(worker, keys, due=due)  # type: ignore[arg-type]
+        self.released.append(released)
         self.in_hand -= set(keys)  # type: ignore[call-overload]
         return released
 
@@ -82,6 +86,23 @@ async def test_suspects_go_alone_and_are_delivered(
     assert sorted(watched.alone) == [(1, 0), (2, 0)]
     assert house.outcomes() == {"delivered": 23}
     assert all(len(house.story(ident)) for ident in suspects)
+
+
+async def test_many_suspects_are_soon_through(house: House, autojump_clock: MockClock) -> None:
+    """Some hundred that a few workers died with are given back at once, for a death meanwhile would count for
+    each, and where nothing else is to be done they go one behind the other."""
+    for n in range(100):
+        house.enqueue(f"u{n}@x")
+    die(house, SUSPECT)
+    house.spool = watched = Watched(house)  # type: ignore[assignment]
+    async with sink() as (running, inbox):
+        began = trio.current_time()
+        await house.drain(running, until_empty=True)
+        took = trio.current_time() - began
+    assert set(inbox.copies.values()) == {1}
+    assert inbox.copies.total() == len(watched.alone) == 100
+    assert watched.released == [100]
+    assert took < 100 * GATHER * 1.5
 
 
 async def test_who_survives_alone_goes_with_the_others_again(house: House, autojump_clock: MockClock) -> None:
