@@ -133,7 +133,9 @@ def _run(command: click.Command, arguments: Sequence[str] | None, name: str) -> 
 
 
 def _complain(name: str, text: str, code: int) -> int:
-    click.echo(f"{name}: {_one_line(text)}", err=True)
+    from spooler.ops.journald import prefixes
+
+    click.echo(f"{prefixes(sys.stderr)['error']}{name}: {_one_line(text)}", err=True)
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,7 @@ from spooler.delivery.claimer import Until
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.events import Event, Risk, WorkerState
 from spooler.ops.logging import EventLog
+from spooler.ops.manager import Manager
 from spooler.ops.metrics import Metrics
 from spooler.ops.pulse import Taker, Teller
 from spooler.spool.remote import spool_process
@@ -238,9 +240,17 @@ async def _obeying(
     With `reread` it reads its configuration again when it is asked to.
     """
     asked = 0
+    manager = Manager({} if tether is not None else os.environ)  # else the keeper tells it
+
+    async def ready() -> None:
+        await run.begun.wait()
+        manager.ready()
+        if tether is not None and reread is not None:
+            tether.report(Report(begun=True))
 
     def stop(requests: int) -> None:
         nonlocal asked
+        manager.stopping()
         while asked < requests:
             asked += 1
             run.stop()
@@ -255,6 +265,8 @@ async def _obeying(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
+        nursery.start_soon(manager.run)
+        nursery.start_soon(ready)
         if reread is not None:
             await nursery.start(watch_reload, reread, run.reload, log)
         if tether is None:
