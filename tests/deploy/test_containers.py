@@ -150,7 +150,7 @@ def test_prometheus_of_compose_asks_the_worker(
     (tmp_path / "token").write_text(NO_SECRET)
     (tmp_path / "prometheus.yml").write_text(path.read_text().replace(token, str(tmp_path / "token")))
     shutil.copy(DEPLOY / "prometheus/rules.yml", tmp_path)
-    argv = [promtool, "check", "config", tmp_path / "prometheus.yml"]
+    argv = [promtool, "check", "config", str(tmp_path / "prometheus.yml")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     mounted = {volume.split(":")[1] for volume in compose["services"]["prometheus"]["volumes"]}
@@ -168,7 +168,7 @@ def test_grafana_of_compose_has_the_dashboard(compose: dict[str, Any]) -> None:
 
 def test_dovecot_of_compose_listens_where_mail_goes() -> None:
     """Dovecot reads its configuration."""
-    argv = [require("doveconf", "dovecot-core"), "-n", "-c", CONTAINER / "dovecot.conf"]
+    argv = [require("doveconf", "dovecot-core"), "-n", "-c", str(CONTAINER / "dovecot.conf")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {"protocols = lmtp", "port = 24"} <= set(map(str.strip, done.stdout.splitlines()))

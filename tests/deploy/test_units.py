@@ -71,14 +71,14 @@ def test_the_sandbox_leaves_open_what_a_worker_needs() -> None:
 
 def test_systemd_finds_it_well_confined(systemd_analyze: str, tmp_path: Path) -> None:
     """Its own figure is 2.0 at most, and it understands every line."""
-    argv = [systemd_analyze, "security", "--offline=true", f"--threshold={EXPOSED}", UNIT]
+    argv = [systemd_analyze, "security", "--offline=true", f"--threshold={EXPOSED}", str(UNIT)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-200:] + done.stderr
     assert "Overall exposure level" in done.stdout
     unit = tmp_path / "spooler@.service"
     unit.write_text(UNIT.read_text().replace("/opt/spooler/bin/spooler worker", "/bin/true"))
     done = subprocess.run(
-        [systemd_analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False
+        [systemd_analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
