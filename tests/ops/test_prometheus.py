@@ -79,6 +79,7 @@ def test_it_counts_what_the_ledger_has(
         where = ("worker", "--spool", url, "--target", sink.tcp, "--processes", str(processes))
         with running(tmp_path / "log", *where, http="127.0.0.1:0") as worker:
             address = address_of(worker)
+            worker.until(lambda: len(worker.lines("worker", state="started")) == processes)
             worker.until(lambda: fresh(address) == processes)
             with prometheus(prometheus_program, address.removeprefix("http://")) as server:
                 outcomes = until_counted(worker, server, url)
