@@ -57,6 +57,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """And how many when it was done."""
     error: str = ""
     """Why it cannot go on, for people."""
+    begun: bool = False
+    """Whether it has just begun to deliver."""
     pulse: Pulse | None = None
     """For metrics, where they are served."""
 

@@ -97,6 +97,8 @@ class WorkerRun:
         """Its id on the spool, 0 before it has one."""
         self._routes: dict[str, Route] = dict(config.routes)
         self._take: Callable[[Config], None] = lambda _: None
+        self.begun = trio.Event()
+        """Set once it is on the spool and delivers."""
         self.failure: SpoolerError | None = None
         """Why it stopped by itself, where it could not go on."""
 
@@ -223,6 +225,7 @@ class WorkerRun:
 
         take(self._config)
         self._take = take
+        self.begun.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pool.poller.run)
             nursery.start_soon(heartbeat.run)

@@ -16,6 +16,7 @@ from spooler.delivery.drain import Drain
 from spooler.errors import TryAgainError
 from spooler.ident import now_us
 from spooler.ops.logging import EventLog
+from spooler.ops.manager import Manager
 from spooler.ops.pulse import Gathering
 from spooler.ops.report import TOP_REASONS, DrainReport, Why, sum_up
 from spooler.policy.pace import Pace
@@ -124,7 +125,7 @@ def keep_drain(kept: Kept, asked: Asked, *, log_level: str) -> int:
         async def main() -> bool:
             async with trio.open_nursery() as nursery:
                 late: trio.Event = await nursery.start(_stop_at, asked.deadline, keeper.stop)
-                await with_signals(keeper, log, server(kept, gathering, log))
+                await with_signals(keeper, log, server(kept, gathering, log), Manager())
                 nursery.cancel_scope.cancel()
             return late.is_set()
 

@@ -11,6 +11,7 @@ import trio
 from spooler.cli.signals import watch_reload, watch_signals
 from spooler.errors import SpoolerError
 from spooler.ops.logging import EventLog
+from spooler.ops.manager import Manager
 from spooler.ops.pulse import Gathering
 from spooler.spool.starting import interpreter
 from spooler.supervise import Keeper
@@ -48,13 +49,19 @@ def keep_workers(kept: Kept, *, log_level: str, reread: Callable[[], Config]) ->
     """Run workers until a signal; `reread` reads the configuration again, to see whether they can."""
     log = EventLog(level=log_level)
     gathering = Gathering()
+    manager = Manager()
+    begun: set[int] = set()
 
     def heard(part: int, report: Report) -> None:
+        if report.begun:
+            begun.add(part)
+        if len(begun) == kept.count:
+            manager.ready()
         if report.pulse is not None:
             gathering.take(part, report.pulse)
 
     keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=True, observe=log, heard=heard)
-    trio.run(with_signals, keeper, log, server(kept, gathering, log), reread)
+    trio.run(with_signals, keeper, log, server(kept, gathering, log), manager, reread)
 
 
 def server(kept: Kept, gathering: Gathering, log: EventLog) -> Callable[[], Awaitable[None]] | None:
@@ -70,15 +77,21 @@ async def with_signals(
     keeper: Keeper,
     log: EventLog,
     server: Callable[[], Awaitable[None]] | None,
+    manager: Manager,
     reread: Callable[[], Config] | None = None,
 ) -> None:
+    def stop(_: int) -> None:
+        manager.stopping()
+        keeper.stop()
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
+        nursery.start_soon(manager.run)
         if server is not None:
             nursery.start_soon(server)
         if reread is not None:
             await nursery.start(watch_reload, reread, lambda _: keeper.reload(), log)
-        await nursery.start(watch_signals, lambda _: keeper.stop())
+        await nursery.start(watch_signals, stop)
         error = None
         try:
             await keeper.run()

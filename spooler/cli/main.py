@@ -134,7 +134,9 @@ def _run(command: click.Command, arguments: Sequence[str] | None, name: str) -> 
 
 
 def _complain(name: str, text: str, code: int) -> int:
-    tell(f"{name}: {_one_line(text)}")
+    from spooler.ops.journald import prefixes
+
+    tell(f"{prefixes(sys.stderr)['error']}{name}: {_one_line(text)}")
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +15,7 @@ from spooler.cli.signals import read_again, watch_reload, watch_signals
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.events import Event, Risk, WorkerState
 from spooler.ops.logging import EventLog
+from spooler.ops.manager import Manager
 from spooler.ops.metrics import Metrics
 from spooler.ops.pulse import Gathering, Taker, Teller
 from spooler.spool.remote import spool_process
@@ -183,9 +185,17 @@ async def obeying(
     With `reread` it reads its configuration again when it is asked to.
     """
     asked = 0
+    manager = Manager({} if tether is not None else os.environ)  # else the keeper tells it
+
+    async def ready() -> None:
+        await run.begun.wait()
+        manager.ready()
+        if tether is not None and reread is not None:
+            tether.report(Report(begun=True))
 
     def stop(requests: int) -> None:
         nonlocal asked
+        manager.stopping()
         while asked < requests:
             asked += 1
             run.stop()
@@ -200,6 +210,8 @@ async def obeying(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(log.run)
+        nursery.start_soon(manager.run)
+        nursery.start_soon(ready)
         if reread is not None:
             await nursery.start(watch_reload, reread, run.reload, log)
         if tether is None:

@@ -221,6 +221,12 @@ def _route_standings(standings: Sequence[WorkerStanding]) -> Iterator[Metric]:
         {(route,): any(one.outage is None for one in some) for route, some in routes.items()},
         labels=("route",),
     )
+    yield _gauge(
+        "spooler_route_paused",
+        "Whether a person has paused a route.",
+        {(route,): any(one.paused for one in some) for route, some in routes.items()},
+        labels=("route",),
+    )
 
 
 def _destination_standings(standings: Sequence[WorkerStanding]) -> Iterator[Metric]:

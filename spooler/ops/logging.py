@@ -1,5 +1,7 @@
 """Log lines by structlog: for people on a terminal, JSON otherwise, always on standard error.
 
+In systemd's journal each line has its level (see `spooler.ops.journald`).
+
 One line per transaction and one per recipient that was not delivered. Lines are gathered and written
 together: a write per line would cost more than the line. `flush` runs several times a second, at
 every warning, and at exit. Whatever comes from outside is escaped.
@@ -46,10 +48,11 @@ from spooler.events import (
     WorkerState,
 )
 from spooler.ident import format_id
+from spooler.ops.journald import prefixes
 from spooler.result import Outcome, RecipientResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -112,9 +115,11 @@ class EventLog:
         threshold = logging.getLevelNamesMapping()[level.upper()]
         self._informs = threshold <= logging.INFO
         self._insists = self._terminal and threshold > logging.WARNING
+        leads = prefixes(target)
+        self._lead = leads["info"]
         self._log = structlog.wrap_logger(
             structlog.WriteLogger(self._gathering),  # type: ignore[arg-type]  # it needs write and flush alone
-            processors=_processors(terminal=self._terminal),
+            processors=_processors(leads, terminal=self._terminal),
             wrapper_class=structlog.make_filtering_bound_logger(threshold),
             cache_logger_on_first_use=True,
         )
@@ -185,7 +190,7 @@ class EventLog:
             del fields["level"], fields["timestamp"]
             self._log.info("transaction", **fields)
         elif self._informs:
-            self._gathering.write(_ENCODER.encode(line).decode() + "\n")
+            self._gathering.write(f"{self._lead}{_ENCODER.encode(line).decode()}\n")
 
     def _not_delivered(self, queue_id: str, result: RecipientResult) -> None:
         self._log.warning(
@@ -343,7 +348,7 @@ def _pieces(lines: Iterable[str]) -> Iterator[str]:
         yield "".join(some)
 
 
-def _processors(*, terminal: bool) -> list[Processor]:
+def _processors(leads: Mapping[str, str], *, terminal: bool) -> list[Processor]:
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -353,11 +358,11 @@ def _processors(*, terminal: bool) -> list[Processor]:
             *shared,
             structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"), pad_event_to=16),
         ]
-    return [*shared, _json]
 
+    def json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        return leads[event["level"]] + msgspec.json.encode(event).decode()
 
-def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return msgspec.json.encode(event).decode()
+    return [*shared, json]
 
 
 @lru_cache(maxsize=4)

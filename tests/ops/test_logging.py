@@ -6,6 +6,7 @@ import io
 import json
 import os
 import select
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -244,3 +245,31 @@ def test_lines_of_several_processes_do_not_mix_in_a_pipe() -> None:
     assert all(write.endswith("\n") for write in pipe.writes)
     assert [len(write) for write in pipe.writes if len(write.encode()) > select.PIPE_BUF] == [10_001]
     assert len(pipe.writes) < len(lines) / 10
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_in_the_journal_each_line_has_its_level(monkeypatch: pytest.MonkeyPatch, connected: bool) -> None:
+    """By syslog's numbers, where $JOURNAL_STREAM names the very stream that is written to."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("w") as file:
+        place = os.fstat(file.fileno())
+        number = place.st_ino if connected else place.st_ino + 1
+        monkeypatch.setenv("JOURNAL_STREAM", f"{place.st_dev}:{number}")
+        log = EventLog(file=file, level="debug")
+        for event in (
+            Claimed("default", 3),
+            transaction(result(0, Outcome.DELIVERED)),
+            Risk("a risk", "mend it"),
+            SpoolTrouble("settling", "gone", 1.0),
+        ):
+            log(event)
+        log.flush()
+        lines = theirs.recv(10_000).decode().splitlines()
+    leads = [line.partition("{")[0] for line in lines]
+    assert leads == (["<7>", "<6>", "<4>", "<3>"] if connected else [""] * 4)
+    assert [json.loads(line[len(lead) :])["level"] for line, lead in zip(lines, leads, strict=True)] == [
+        "debug",
+        "info",
+        "warning",
+        "error",
+    ]

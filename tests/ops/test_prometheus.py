@@ -1,7 +1,4 @@
-"""Metrics as a real Prometheus has them: they are what the ledger says, to the message.
-
-`SPOOLER_SCRAPED=20000 python -m pytest tests/ops/test_prometheus.py` drains so many.
-"""
+"""Metrics as a real Prometheus has them: they are what the ledger says, to the message."""
 
 from __future__ import annotations
 
@@ -28,18 +25,16 @@ if TYPE_CHECKING:
     from tests.servers.prometheus import Prometheus
     from tests.supervise.command import Command
 
-MESSAGES = int(os.environ.get("SPOOLER_SCRAPED", "1000"))
 DOC = Path(__file__).parents[2] / "docs/METRICS.md"
 _TOTAL = 'sum by (outcome) (spooler_recipients_total{job="spooler"})'
 
 
-def fill(url: str) -> int:
-    """Enqueue messages to two recipients each, some of whom are refused; returns how many recipients."""
+def fill(url: str, messages: int, domains: str) -> None:
+    """Enqueue messages to a recipient in each domain; of every hundred, two are to be refused."""
     with Store.open(url) as store:
-        for start in range(0, MESSAGES, 500):
-            some = range(start, min(start + 500, MESSAGES))
-            store.enqueue([message(f"user{i % 100}@x", f"user{i % 100}@y") for i in some], now=now_us())
-    return 2 * MESSAGES
+        for start in range(0, messages, 500):
+            some = range(start, start + 500)
+            store.enqueue([message(*(f"user{i % 100}@{d}" for d in domains)) for i in some], now=now_us())
 
 
 def ledger(url: str) -> dict[str, int]:
@@ -63,23 +58,33 @@ def until_counted(command: Command, server: Prometheus, url: str) -> dict[str, i
 
 
 @pytest.mark.prometheus
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "messages", "domains"), [(1, 20_000, "x"), (2, 1000, "xy")])
 def test_it_counts_what_the_ledger_has(
-    request: pytest.FixtureRequest, tmp_path: Path, prometheus_program: str, promtool: str, processes: int
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    prometheus_program: str,
+    promtool: str,
+    processes: int,
+    messages: int,
+    domains: str,
 ) -> None:
     """While a worker drains, in one process or in several: every attempt by its outcome, every delivery in
     the histograms, and what is queued; promtool has nothing against them, and no address is among them."""
     url: str = request.getfixturevalue("sqlite_url" if processes == 1 else "postgres_url")
-    total = fill(url)
+    fill(url, messages, domains)
+    total = messages * len(domains)
+    hundredth = messages // 100
     refusals = ("--refuse", "user7@*", "--defer-final", "user8@x=451 4.7.1 later")
     with own_sink(*refusals) as sink:
         where = ("worker", "--spool", url, "--target", sink.tcp, "--processes", str(processes))
         with running(tmp_path / "log", *where, http="127.0.0.1:0") as worker:
             address = address_of(worker)
+            worker.until(lambda: len(worker.lines("worker", state="started")) == processes)
+            worker.until(lambda: fresh(address) == processes)
             with prometheus(prometheus_program, address.removeprefix("http://")) as server:
                 outcomes = until_counted(worker, server, url)
-                assert outcomes["delivered"] + outcomes["failed"] + MESSAGES // 100 == total
-                assert outcomes["failed"] == 2 * (MESSAGES // 100)
+                assert outcomes["delivered"] + outcomes["failed"] + hundredth == total
+                assert outcomes["failed"] == len(domains) * hundredth
                 for name in ("queue_time", "delivery_time", "final_reply"):
                     (count,) = server.query(f"sum(spooler_{name}_seconds_count)")
                     assert int(count["value"][1]) > 0
@@ -88,7 +93,7 @@ def test_it_counts_what_the_ledger_has(
                 whole = server.values("spooler_ledger_recipients_total", "outcome")
                 assert {name: whole[name] for name in outcomes} == outcomes
                 queued = server.values("spooler_queue_recipients", "state")
-                assert queued == {"waiting": 0, "deferred": MESSAGES // 100, "active": 0, "held": 0}
+                assert queued == {"waiting": 0, "deferred": hundredth, "active": 0, "held": 0}
                 assert server.query("up")[0]["value"][1] == "1"
             text = get(f"{address}/metrics")[1]
             page = get_json(f"{address}/api/v1/status")
@@ -127,6 +132,11 @@ def test_what_a_process_that_died_had_counted_stays(postgres_url: str, tmp_path:
                     os.kill(victim, 9)
                     worker.until(lambda: len(worker.lines("process ended")) == 1)
                     assert delivered(address) == done
+
+
+def fresh(address: str) -> float:
+    """Workers whose heartbeat is in time, as they are scraped."""
+    return scraped(get(f"{address}/metrics")[1])["spooler_workers_fresh", frozenset()]
 
 
 def delivered(address: str) -> float:

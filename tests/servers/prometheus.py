@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CONFIG = """
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 scrape_configs:
   - job_name: spooler
     static_configs: [{{targets: ["{target}"]}}]
@@ -46,7 +46,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(program: str, target: str, *, more: str = "") -> Iterator[Prometheus]:
-    """Run Prometheus for the block; `target` is "host:port", `more` further configuration of the scrape."""
+    """Run Prometheus for the block; `target` is "host:port", `more` further configuration."""
     with folder() as root:
         port = free_port()
         (root / "prometheus.yml").write_text(_CONFIG.format(target=target, more=more))
