@@ -36,10 +36,14 @@ def document(path: Path) -> Any:  # noqa: ANN401  # whatever YAML holds
 
 def understood(words: Sequence[str]) -> dict[str, Any]:
     """Have `spooler WORDS` read by its own command line; returns the options' values."""
-    group = click.Context(cli)
-    command = cli.get_command(group, words[0])
-    assert command is not None, words
-    with command.make_context(words[0], list(words[1:]), parent=group) as context:
+    parent, name, rest = click.Context(cli), "spooler", list(words)
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        name, *rest = rest
+        found = command.get_command(parent, name)
+        assert found is not None, words
+        command = found
+    with command.make_context(name, rest, parent=parent) as context:
         return context.params
 
 
