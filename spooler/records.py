@@ -60,7 +60,7 @@ class TallyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class JobLeft(msgspec.Struct, frozen=True, gc=False):
-    """Of a job: how many recipients are queued and not held, and when the first that nobody has in hand is
+    """Of a job on a route: how many recipients are queued and not held, and when the first that nobody has is
     or was due, µs UTC."""
 
     count: int

@@ -150,7 +150,8 @@ def _drain(asked: Asked, *, parts: int) -> Drain:
 async def _left(spool: RemoteSpool, settings: Settings, asked: Asked) -> int:
     """How many recipients are queued, and not held, of what is to be drained."""
     if asked.job:
-        return (await spool.job_left(list(settings.config.routes), asked.job)).count
+        left = await spool.job_left(list(settings.config.routes), asked.job)
+        return sum(one.count for one in left.values())
     return await spool.left(list(asked.routes) or None)
 
 

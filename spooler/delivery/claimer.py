@@ -71,8 +71,8 @@ class Claimer:
         """Whether something may have come due since the last look."""
         self._silence: float | None = None
         """For how many seconds the spool would tell us; None: never, so that it must be looked at."""
+        self._seen: dict[str, JobLeft] = {}
         self._rest_until = 0.0
-        """When what is left of a job may be looked at again: all of it is."""
         self._paced = False
         """Whether there is room for more, but it is too early."""
         self._stopping = False
@@ -170,15 +170,18 @@ class Claimer:
         ground = self._ground
         if not self._job:
             return await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
-        return (await self._job_left(routes)).due
+        return min((one.due for one in await self._job_left(routes) if one.due is not None), default=None)
 
-    async def _job_left(self, routes: Sequence[str]) -> JobLeft:
+    async def _job_left(self, routes: Sequence[str]) -> list[JobLeft]:
+        """What these routes have of the job, seen now or, as all of it is looked at, a while ago."""
         ground = self._ground
         began = trio.current_time()
-        left = await insist(ground, "looking", lambda: ground.spool.job_left(routes, self._job))
-        now = trio.current_time()
-        self._rest_until = now + LOOK_SHARE * (now - began)
-        return left
+        if began >= self._rest_until:
+            every = list(self._lanes)
+            self._seen = await insist(ground, "looking", lambda: ground.spool.job_left(every, self._job))
+            now = trio.current_time()
+            self._rest_until = now + LOOK_SHARE * (now - began)
+        return [self._seen[route] for route in routes if route in self._seen]
 
     def _wants(self) -> list[Want]:
         limits = self.limits
@@ -315,8 +318,7 @@ class Claimer:
         if self._drain.until_empty:
             served = [name for name, lane in self._lanes.items() if not lane.stopping]
             if self._job:
-                early = trio.current_time() < self._rest_until
-                return not early and (await self._job_left(served)).count == 0
+                return not any(one.count for one in await self._job_left(served))
             return await insist(ground, "counting", lambda: ground.spool.left(served)) == 0
         live = [
             lane for lane in self._lanes.values() if lane.health.failures < PATIENCE and not lane.stopping

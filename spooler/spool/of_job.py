@@ -58,9 +58,7 @@ class JobClaims:
         return self._decode(found) if found else []
 
 
-def left(db: Database, routes: Sequence[str], job: str) -> JobLeft:
+def left(db: Database, routes: Sequence[str], job: str) -> dict[str, JobLeft]:
     """Look at all that is left of a job on these routes."""
     rows = db.read(lambda conn: [sql.run(conn, st.OF_JOB, route=route, job=job).one() for route in routes])
-    return JobLeft(
-        sum(row[0] for row in rows), min((row[1] for row in rows if row[1] is not None), default=None)
-    )
+    return {route: JobLeft(*row) for route, row in zip(routes, rows, strict=True)}

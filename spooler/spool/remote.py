@@ -120,8 +120,8 @@ class RemoteSpool:
     async def left(self, routes: Sequence[str] | None = None) -> int:
         return int(await self._call("left", routes))
 
-    async def job_left(self, routes: Sequence[str], job: str) -> JobLeft:
-        found: JobLeft = await self._call("job_left", routes, job)
+    async def job_left(self, routes: Sequence[str], job: str) -> dict[str, JobLeft]:
+        found: dict[str, JobLeft] = await self._call("job_left", routes, job)
         return found
 
     async def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:

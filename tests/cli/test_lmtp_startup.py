@@ -9,10 +9,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.cli.lmtp_command import ENVELOPE, MESSAGE, environment, install
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.alone
 
 ALLOWED = 0.150  # seconds beyond what an interpreter takes that does nothing
 _ROUNDS = 9

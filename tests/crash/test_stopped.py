@@ -17,6 +17,8 @@ from tests.supervise.command import put, running
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 MESSAGES = 3000
 HASTY = (sys.executable, "-m", "tests.crash.hasty")
 

@@ -126,6 +126,7 @@ class House:
         routes: dict[str, Route],
         *,
         until_empty: bool | None = True,
+        job: str = "",
         options: Worker | None = None,
         clock: Callable[[], int] = clock,
     ) -> WorkerRun:
@@ -137,7 +138,7 @@ class House:
             config=Config(routes=routes, lhlo="client", worker=unsynced),
             journals=self.journals,
             observe=self.events.append,
-            drain=None if until_empty is None else Drain(until_empty=until_empty),
+            drain=None if until_empty is None else Drain(until_empty=until_empty, job=job),
             clock=clock,
             uptime=trio.current_time,
             poll=1.0,

@@ -55,6 +55,28 @@ class Flaky:
         return call
 
 
+@pytest.mark.parametrize("until_empty", [True, False])
+async def test_a_drain_of_a_job_ends(house: House, autojump_clock: MockClock, until_empty: bool) -> None:
+    """However long it takes to see that nothing is left of it, also for a worker that got nothing."""
+    others = house.enqueue("other@x", job="july")
+    slow = house.spool.job_left
+
+    async def job_left(*args: Any) -> object:  # noqa: ANN401  # as it is
+        await trio.sleep(0.05)
+        return await slow(*args)
+
+    house.spool.job_left = job_left  # type: ignore[method-assign, assignment]  # it stands for a database
+    async with sink() as (running, inbox):
+        for mail in ([], ["a@x", "b@x"]):
+            for address in mail:
+                house.enqueue(address, job="june")
+            with trio.fail_after(20):
+                routes = {"default": route_to(running)}
+                await house.worker(routes, until_empty=until_empty, job="june").run()
+    assert inbox.copies == {"a@x": 1, "b@x": 1}
+    assert house.story(others) == []
+
+
 async def test_stop_lets_transactions_end(house: House, autojump_clock: MockClock) -> None:
     """Asked to stop: what is under way ends and is settled, what waits goes back untouched."""
     for i in range(50):

@@ -342,7 +342,7 @@ def test_damaged_file(sqlite_url: str) -> None:
         put(store, *(message() for _ in range(200)))
     path = Path(sqlite_url.removeprefix("sqlite:///"))
     with path.open("r+b") as file:
-        for page in range(24, 200):
+        for page in range(32, 200):
             file.seek(page * 4096)
             file.write(b"\xff" * 4096)
 

@@ -35,7 +35,7 @@ def test_its_messages_alone_and_in_order(store: Store) -> None:
 
     assert [ident for some in taken for ident in some] == [ident for ident in june for _ in "ab"]
     assert counts(store) == {"active": 20, "waiting": 20}
-    assert store.job_left(["default"], "june") == JobLeft(20, None)
+    assert store.job_left(["default"], "june") == {"default": JobLeft(20, None)}
 
 
 def test_what_comes_back_is_found_again(store: Store) -> None:
@@ -46,7 +46,7 @@ def test_what_comes_back_is_found_again(store: Store) -> None:
     store.settle(me, results(claims[:2], Outcome.DEFERRED, due=DUE + MINUTE), now=DUE)
     store.settle(me, results(claims[2:], Outcome.DELIVERED), now=DUE)
 
-    assert store.job_left(["default"], "june") == JobLeft(2, DUE + MINUTE)
+    assert store.job_left(["default"], "june") == {"default": JobLeft(2, DUE + MINUTE)}
     assert _claim(store, me) == []
     assert _claim(store, me, now=DUE + MINUTE) == idents[:2]
 
@@ -62,8 +62,8 @@ def test_held_paused_and_other_routes(store: Store) -> None:
     act(store, "UPDATE tally SET count = 1 WHERE state = 'waiting' AND route = 'default'")
     act(store, "INSERT INTO tally VALUES (0, 'default', 'held', 1)")
     me = worker(store)
-    assert store.job_left(["default"], "june").count == 1
-    assert store.job_left(["default", "far"], "june").count == 2
+    left = store.job_left(["default", "far"], "june")
+    assert {route: one.count for route, one in left.items()} == {"default": 1, "far": 1}
     store.pause("default", who="me", why="", now=DUE)
     assert _claim(store, me) == []
     store.resume("default")

@@ -124,7 +124,8 @@ def test_sqlite_stays_at_one(sqlite_url: str, tmp_path: Path) -> None:
         where = ("drain", "--spool", sqlite_url, "--target", sink.tcp, "--processes", "4")
         with running(tmp_path / "log", *where) as drain:
             assert drain.ends() == 0
-    refusal, summary = drain.spoken()
+    refusal, summary, times = drain.spoken()
     assert refusal == "spooler: SQLite has one writer at a time: one process does the work"
     assert summary.startswith("3 delivered in ")
+    assert times.startswith("half within: ")
     assert len(drain.lines("worker", state="started")) == 1

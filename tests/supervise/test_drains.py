@@ -78,7 +78,7 @@ def test_a_job_alone(url: str, tmp_path: Path) -> None:
     assert "493 delivered, 7 deferred" in files[0].read_text()
     assert ">493</div>" in files[2].read_text()
     with Store.open(url) as store:
-        assert store.job_left(["default"], "july").count == 300
+        assert store.job_left(["default"], "july")["default"].count == 300
         assert store.left() == 607
 
 

@@ -7,6 +7,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from spooler.ident import now_us
 from spooler.spool.store import Store
 from tests.servers.own_sink import own_sink
@@ -15,6 +17,8 @@ from tests.supervise.command import running
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.alone
 
 _TIMES = 50
 _BOUNDS = {"sqlite": 0.050, "postgresql": 0.020}  # seconds, the median; measured: 0.017 and 0.014

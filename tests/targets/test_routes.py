@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.servers.own_sink import OwnSink
 
+pytestmark = pytest.mark.alone
+
 _MESSAGES = 1_000
 _MBOX = "".join(
     f"From a@origin.test Thu Jan  1 00:00:00 2026\nSubject: {n}\n\nbody\n\n" for n in range(_MESSAGES)
