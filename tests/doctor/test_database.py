@@ -151,6 +151,13 @@ def test_workers() -> None:
         ({}, 30_000_000, NOW, Level.WARNING, "differs by 30 s"),
         ({}, 0, EPOCH - 1, Level.PROBLEM, "years behind"),
     ],
+    ids=[
+        "right",
+        "behind the newest mail",
+        "behind a heartbeat",
+        "another than the database's",
+        "years behind",
+    ],
 )
 def test_clock(spool: dict[str, Any], clock: int, now: int, level: Level, what: str) -> None:
     """The newest message, the workers and the database's own clock tell what time it is at least."""
