@@ -23,7 +23,7 @@ from tests.servers.process import folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ROUND = 20  # kills of a spool, whose ledger grows meanwhile
+ROUND = 10  # kills of a spool: what workers died with again and again is taken a message at a time
 SESSIONS = 20  # as many connections as Postfix had
 
 

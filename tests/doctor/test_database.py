@@ -155,7 +155,7 @@ def test_workers() -> None:
         "right",
         "behind the newest mail",
         "behind a heartbeat",
-        "another than the database's",
+        "unlike the database's",
         "years behind",
     ],
 )
