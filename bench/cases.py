@@ -25,7 +25,7 @@ class Entrant:
 
     `messages` replaces the case's number, for those who would take too long. `sessions`, `mode` and `adapt`
     are keys of the route in spooler's configuration (None: as by default); `http`: it shows its metrics, and
-    is scraped every second. `connections` is Postfix's limit and the wire's number.
+    is scraped every second; `quiet`: it tells nothing in the end, so it counts nothing. `connections` is Postfix's limit and the wire's number.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Entrant:
     mode: str | None = None
     adapt: bool | None = None
     http: bool = False
+    quiet: bool = False
     connections: int = 20
     messages: int | None = None
 

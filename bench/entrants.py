@@ -146,6 +146,8 @@ def _drain(case: Case, entrant: Entrant, spools: Spools, *, record: bool = False
             port = free_port()
             if entrant.http:
                 argv += ["--http", f"127.0.0.1:{port}"]
+            if entrant.quiet:
+                argv.append("--quiet")
             with scraping(port) if entrant.http else nullcontext():
                 cost = measure(argv, folder=place, env=environment())
         _check_ledger(case, cost, url)

@@ -29,7 +29,7 @@ def cost(case: Case, entrant: Entrant, spools: Spools, *, rounds: int) -> list[f
     """Return, for each round, how much throughput metrics took, as a share."""
     found = []
     for number in range(rounds):
-        pair = [entrant, replace(entrant, http=True)]
+        pair = [replace(entrant, quiet=True), replace(entrant, http=True)]  # quiet, it counts nothing
         order = pair if number % 2 else pair[::-1]
         rates = {one.http: run(case, one, spools).recipients_per_s for one in order}
         found.append(1 - rates[True] / rates[False])

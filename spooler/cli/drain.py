@@ -196,6 +196,8 @@ def _words(asked: Asked, settings: Settings, level: str) -> list[str]:
     words = ["drain", "--log-level", level, "--http", settings.config.http.listen or OFF]
     for name in asked.routes:
         words += ["--route", name]
+    if not asked.counts:
+        words.append("--quiet")
     if asked.job:
         words += ["--job", asked.job]
     if asked.max_rate is not None:

@@ -51,6 +51,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     as_json: bool = False
     reports: tuple[Path, ...] = ()
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is anybody to tell what came of it."""
+        return not self.quiet or self.as_json or bool(self.reports)
+
 
 def run_drain(settings: Settings, started: Started, asked: Asked, *, log_level: str) -> int:
     """Drain; return how many recipients are left that nobody holds. With a keeper, tell it instead."""
@@ -60,7 +65,9 @@ def run_drain(settings: Settings, started: Started, asked: Asked, *, log_level: 
     tally = Tally()
     total = 0
     why = Why.EMPTY if asked.until_empty else Why.DONE
-    shown = Shown(settings.config.http, tether, log, counting=True, report=lambda: tally.report(total=total))
+    shown = Shown(
+        settings.config.http, tether, log, counting=asked.counts, report=lambda: tally.report(total=total)
+    )
 
     def observe(event: Event) -> None:
         tally(event)

@@ -152,6 +152,17 @@ def test_until_a_deadline(url: str) -> None:
         }
 
 
+def test_quiet_it_counts_for_a_report_all_the_same(url: str, tmp_path: Path) -> None:
+    """--quiet says nothing on standard error, and --report has everything."""
+    _put(url, 50)
+    path = tmp_path / "report.json"
+    with own_sink(record=True) as sink:
+        ended = _drain(url, sink, "--quiet", "--report", str(path))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    said = json.loads(path.read_text())
+    assert said["outcomes"]["delivered"] == said["delivery"]["count"] == 50
+
+
 def test_stopped_by_a_signal_it_reports_all_the_same(sqlite_url: str, tmp_path: Path) -> None:
     """Whoever interrupts a drain wants to know how far it came."""
     _put(sqlite_url, 1000)
