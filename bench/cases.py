@@ -25,7 +25,8 @@ class Entrant:
 
     `messages` replaces the case's number, for those who would take too long. `sessions`, `mode` and `adapt`
     are keys of the route in spooler's configuration (None: as by default); `http`: it shows its metrics, and
-    is scraped every second; `quiet`: it tells nothing in the end, so it counts nothing. `connections` is Postfix's limit and the wire's number.
+    is scraped every second; `quiet`: it tells nothing in the end, so it counts nothing. `connections` is
+    Postfix's limit and the wire's number.
     """
 
     name: str
