@@ -80,6 +80,9 @@ def secret_path(name: str) -> tuple[Path, bool]:
 
 def read_secret(name: str) -> Secret:
     """Read a file of one line; raises NoInputError, NotPermittedError or DataError."""
+    path, _ = secret_path(name)
+    if path.is_fifo():  # a worker would wait for who writes
+        raise NoInputError(f"secret {path} is a pipe", hint="name a file: it is read for each connection")
     path, raw = _read_private(name)
     return parse_secret(raw, name=str(path))
 

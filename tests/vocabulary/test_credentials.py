@@ -74,6 +74,13 @@ def test_a_secret_of_another_user(tmp_path: Path) -> None:
         read_secret(path)
 
 
+def test_a_pipe_is_no_secret(tmp_path: Path) -> None:
+    """Nobody waits for what might be written to it."""
+    os.mkfifo(tmp_path / "pipe", 0o400)
+    with pytest.raises(NoInputError, match="is a pipe"):
+        read_secret(str(tmp_path / "pipe"))
+
+
 def test_no_such_secret(tmp_path: Path) -> None:
     """The error names the file and the reason."""
     with pytest.raises(NoInputError, match=r"none cannot be read: no such file"):
