@@ -147,7 +147,11 @@ def _print(made: Plan, elsewhere: dict[str, int], *, max_rate: float | None, dea
     if made.seconds is not None:
         click.echo(f"at {max_rate:g} a second that takes {human_duration(int(made.seconds * 1e6))} or more")
     if made.rate is not None and deadline is not None:
-        click.echo(f"by {clock_time(deadline)} it takes {made.rate:,.1f} a second")
+        click.echo(f"by {clock_time(deadline)} it takes {_rate(made.rate)} a second")
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.1f}" if rate >= 1 else f"{rate:.2g}"
 
 
 def _row(one: RoutePlan) -> Sequence[str]:
