@@ -93,6 +93,9 @@ def plan(
         print_json(made)
         return
     elsewhere = {name: sum(found.values()) for name, found in counts.items() if name not in routes}
+    if job and not counts:
+        click.echo(f"nothing is queued of job {show(job)}; nothing was done")
+        return
     _print(made, elsewhere, max_rate=max_rate, deadline=deadline)
 
 

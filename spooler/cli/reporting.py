@@ -38,7 +38,10 @@ def words(report: DrainReport, *, top: int = TOP) -> Iterator[str]:
     left = "unknown" if report.left is None else report.left
     cut_short = report.why in (Why.DEADLINE, Why.STOPPED)
     why = f": {f'{report.why}, {_CUT_SHORT}' if cut_short else _LEFT}" if report.left else ""
-    yield f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}; {left} left{why}"
+    nothing = "nothing to do"
+    if report.job and report.total == 0:
+        nothing += f", as nothing of job {show(report.job)} is queued and not held,"
+    yield f"{', '.join(parts) or nothing} in {took:.1f} s{rate}; {left} left{why}"
     if done:
         yield from _times(report)
     for reason in report.reasons[:top]:

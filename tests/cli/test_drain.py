@@ -93,6 +93,12 @@ def test_options_that_make_no_sense(
     assert len(ended.err.splitlines()) <= 3
 
 
+def test_a_plan_of_a_job_that_is_not_there(spooler: Runner, config: Path) -> None:
+    """Its name is said: it may be mistaken."""
+    ended = spooler("drain", "--config", config, "--dry-run", "--job", "jnue")
+    assert ended.out == "nothing is queued of job jnue; nothing was done\n"
+
+
 def test_moments() -> None:
     """A duration, a time of the clock that comes next, or a date; of the local clock where none is named."""
     now = now_us()

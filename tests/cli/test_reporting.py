@@ -89,8 +89,10 @@ def test_a_drain_cut_short_says_so() -> None:
 
 def test_nothing_left_needs_no_words() -> None:
     """An empty spool is told in short, and so is one that could not be asked."""
-    (first,) = reporting.words(report())
+    (first,) = reporting.words(msgspec.structs.replace(report(), job=""))
     assert first == "nothing to do in 2.0 s; 0 left"
+    (of_job,) = reporting.words(report())  # whose name is mistaken, perhaps
+    assert of_job == "nothing to do, as nothing of job june is queued and not held, in 2.0 s; 0 left"
     (second,) = reporting.words(report(left=None))
     assert second.endswith("; unknown left")
 
