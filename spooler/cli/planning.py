@@ -93,6 +93,9 @@ def plan(
         print_json(made)
         return
     elsewhere = {name: sum(found.values()) for name, found in counts.items() if name not in routes}
+    if job and not counts:
+        click.echo(f"nothing is queued of job {show(job)}; nothing was done")
+        return
     _print(made, elsewhere, max_rate=max_rate, deadline=deadline)
 
 
@@ -147,7 +150,11 @@ def _print(made: Plan, elsewhere: dict[str, int], *, max_rate: float | None, dea
     if made.seconds is not None:
         click.echo(f"at {max_rate:g} a second that takes {human_duration(int(made.seconds * 1e6))} or more")
     if made.rate is not None and deadline is not None:
-        click.echo(f"by {clock_time(deadline)} it takes {made.rate:,.1f} a second")
+        click.echo(f"by {clock_time(deadline)} it takes {_rate(made.rate)} a second")
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.1f}" if rate >= 1 else f"{rate:.2g}"
 
 
 def _row(one: RoutePlan) -> Sequence[str]:

@@ -19,19 +19,29 @@ if TYPE_CHECKING:
     from spooler.ops.report import DrainReport, Reason
 
 TOP = 5  # reasons that are told on standard error
-_LEFT = "deferred, held by another worker, or on a route that is not configured here; see spooler queue stats"
+_LEFT = (
+    "deferred, in another worker's hands, or on a route that is paused, down or not configured here; "
+    "see spooler queue stats"
+)
+_CUT_SHORT = "not all was tried; the same command goes on with it"
 _WHY_LIMIT = 500  # characters of a server's words
 
 
 def words(report: DrainReport, *, top: int = TOP) -> Iterator[str]:
     """Tell a report in lines."""
+    from spooler.ops.report import Why  # only now: a drain starts sooner
+
     took = report.took / 1e6
     done = sum(report.outcomes.values())
     parts = [f"{count} {o.value}" for o in Outcome if (count := report.outcomes.get(o, 0))]
     rate = f", {done / took:,.0f} recipients/s" if took > 0 and done else ""
     left = "unknown" if report.left is None else report.left
-    why = f": {_LEFT}" if report.left else ""
-    yield f"{', '.join(parts) or 'nothing to do'} in {took:.1f} s{rate}; {left} left{why}"
+    cut_short = report.why in (Why.DEADLINE, Why.STOPPED)
+    why = f": {f'{report.why}, {_CUT_SHORT}' if cut_short else _LEFT}" if report.left else ""
+    nothing = "nothing to do"
+    if report.job and report.total == 0:
+        nothing += f", as nothing of job {show(report.job)} is queued and not held,"
+    yield f"{', '.join(parts) or nothing} in {took:.1f} s{rate}; {left} left{why}"
     if done:
         yield from _times(report)
     for reason in report.reasons[:top]:

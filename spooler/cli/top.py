@@ -151,7 +151,8 @@ def _render(one: Frame) -> RenderableType:
     parts: list[RenderableType] = [Text(head, style="bold")]
     for problem in one.problems:
         since = f", since {human_when(problem.since, one.at)}" if problem.since is not None else ""
-        waits = f"; {plural(problem.waiting, 'recipient')} wait" if problem.waiting else ""
+        verb = "waits" if problem.waiting == 1 else "wait"
+        waits = f"; {plural(problem.waiting, 'recipient')} {verb}" if problem.waiting else ""
         why = f": {show(problem.why, 300)}" if problem.why else ""
         style = "bold red" if problem.level == "bad" else "yellow"
         parts.append(Text(f"! {show(problem.what, 200)}{since}{waits}{why}", style=style))

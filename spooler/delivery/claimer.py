@@ -165,18 +165,22 @@ class Claimer:
                 wait = min(wait, (due - now) / 1e6)
             self._look_at = trio.current_time() + wait
 
-    async def _next_due(self, routes: Sequence[str], now: int) -> int | None:
+    async def _next_due(self, routes: Sequence[str], now: int, *, anew: bool = False) -> int | None:
         """When the next recipient of these routes that is this drain's, if it is one, is or was due."""
         ground = self._ground
         if not self._job:
             return await insist(ground, "looking", lambda: ground.spool.next_due(routes, now=now))
-        return min((one.due for one in await self._job_left(routes) if one.due is not None), default=None)
+        seen = await self._job_left(routes, anew=anew)
+        return min((one.due for one in seen if one.due is not None), default=None)
 
-    async def _job_left(self, routes: Sequence[str]) -> list[JobLeft]:
-        """What these routes have of the job, seen now or, as all of it is looked at, a while ago."""
+    async def _job_left(self, routes: Sequence[str], *, anew: bool = False) -> list[JobLeft]:
+        """What these routes have of the job, seen now or, as all of it is looked at, a while ago.
+
+        `anew`: seen now in any case.
+        """
         ground = self._ground
         began = trio.current_time()
-        if began >= self._rest_until:
+        if anew or began >= self._rest_until:
             every = list(self._lanes)
             self._seen = await insist(ground, "looking", lambda: ground.spool.job_left(every, self._job))
             now = trio.current_time()
@@ -227,7 +231,8 @@ class Claimer:
                 ground.observe(Claimed(route=want.route, recipients=taken[want.route]))
             if taken[want.route] < want.limit:
                 self._dry.add(want.route)
-                self._look_at = trio.current_time() + self._poll
+                # of a job all is looked at: a claim that ends in nothing goes through it as a look does
+                self._look_at = max(trio.current_time() + self._poll, self._rest_until)
                 self._dried.set()
         live = [claim for claim in claims if not self._expired(claim, now)]
         self._unread.extend(await self._isolation.sort(live))
@@ -241,12 +246,16 @@ class Claimer:
                 else:
                     await self._settler.flushed()
             return
-        if self._pace is not None and not self._pace.allowed(trio.current_time()):
-            await trio.sleep(self._pace.pause(trio.current_time()))
-            return
+        most = self.limits.claim
+        if self._pace is not None:
+            most = min(most, self._pace.allowed(trio.current_time()))
+            if not most:
+                with trio.move_on_after(self._pace.pause(trio.current_time())):
+                    await self._wake.wait()  # it may be long until then: a request to stop comes first
+                return
         suspect = self._isolation.next()
         lane = self._lanes[suspect[1]]
-        limit = lane.room(batch=self.limits.claim, now=trio.current_time())
+        limit = min(most, lane.room(batch=self.limits.claim, now=trio.current_time()))
         if not limit:
             return  # its route is down: it is found again when that is probed
         await self._settler.flushed()
@@ -311,20 +320,27 @@ class Claimer:
         )
 
     async def _done(self) -> bool:
-        """Whether a drain may end: nothing is due on a route that lives, or nothing is left."""
+        """Whether a drain may end: nothing is due on a route that takes mail, or nothing is left.
+
+        What was seen of a job a while ago was in our hands then, perhaps, and is back: the end is not
+        concluded from that.
+        """
+        if not await self._seems_done(anew=False):
+            return False
+        return not self._job or await self._seems_done(anew=True)
+
+    async def _seems_done(self, *, anew: bool) -> bool:
         assert self._drain is not None
         ground = self._ground
         await self._settler.flushed()
         if self._drain.until_empty:
             served = [name for name, lane in self._lanes.items() if not lane.stopping]
             if self._job:
-                return not any(one.count for one in await self._job_left(served))
+                return not any(one.count for one in await self._job_left(served, anew=anew))
             return await insist(ground, "counting", lambda: ground.spool.left(served)) == 0
-        live = [
-            lane for lane in self._lanes.values() if lane.health.failures < PATIENCE and not lane.stopping
-        ]
+        live = [lane for lane in self._lanes.values() if lane.health.failures < PATIENCE and not lane.closed]
         now = ground.clock()
-        due = await self._next_due([lane.name for lane in live], now)
+        due = await self._next_due([lane.name for lane in live], now, anew=anew)
         # what we put off ourselves is no less due
         return due is None or due > max([now, *(lane.postponed_to for lane in live)])
 

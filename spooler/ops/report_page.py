@@ -77,6 +77,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; a column whose name begins with # has numbers."""
     names = [column.removeprefix("#") for column in columns]
     kinds = [' class="number"' if column.startswith("#") else ' class="wrap"' for column in columns]
+    if not columns[0].startswith("#"):
+        kinds[0] = ""  # a name: others give it room
     head = "".join(f"<th{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True))
     body = "".join(
         "<tr>"

@@ -49,7 +49,7 @@ def test_a_plan(spooler: Runner, config: Path) -> None:
     assert said[0] == "41 recipients would be delivered; nothing was done"
     assert said[1] == "at 0.5 a second that takes 1m 22s or more"
     assert said[2].startswith("by 20")
-    assert said[2].endswith("Z it takes 0.0 a second")
+    assert said[2].endswith("Z it takes 0.011 a second")
     with Store.open(spooler.url) as store:
         assert store.left() == 41
         assert store.workers() == []
@@ -91,6 +91,12 @@ def test_options_that_make_no_sense(
     ended = spooler("drain", "--config", config, *options, expect=code)
     assert said in ended.err
     assert len(ended.err.splitlines()) <= 3
+
+
+def test_a_plan_of_a_job_that_is_not_there(spooler: Runner, config: Path) -> None:
+    """Its name is said: it may be mistaken."""
+    ended = spooler("drain", "--config", config, "--dry-run", "--job", "jnue")
+    assert ended.out == "nothing is queued of job jnue; nothing was done\n"
 
 
 def test_moments() -> None:

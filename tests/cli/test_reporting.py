@@ -72,18 +72,27 @@ def test_in_words() -> None:
     """Counts, rate and what is left in the first line; then times, then why."""
     first, times, *reasons = reporting.words(report(*SOME, left=2))
     assert first == (
-        "97 delivered, 2 deferred, 1 failed in 2.0 s, 50 recipients/s; 2 left: deferred, held by another "
-        "worker, or on a route that is not configured here; see spooler queue stats"
+        "97 delivered, 2 deferred, 1 failed in 2.0 s, 50 recipients/s; 2 left: deferred, in another "
+        "worker's hands, or on a route that is paused, down or not configured here; see spooler queue stats"
     )
     assert times.startswith("half within: from enqueued to delivered ")
     assert [line.partition(":")[0] for line in reasons] == ["2 deferred", "1 failed"]
     assert all("mailbox full (unix:/x, at final)" in line for line in reasons)
 
 
+def test_a_drain_cut_short_says_so() -> None:
+    """What is left then was not tried, perhaps: no other reason is made up."""
+    cut = msgspec.structs.replace(report(left=7), why=Why.DEADLINE)
+    (first,) = reporting.words(cut)
+    assert first.endswith("7 left: its deadline came, not all was tried; the same command goes on with it")
+
+
 def test_nothing_left_needs_no_words() -> None:
     """An empty spool is told in short, and so is one that could not be asked."""
-    (first,) = reporting.words(report())
+    (first,) = reporting.words(msgspec.structs.replace(report(), job=""))
     assert first == "nothing to do in 2.0 s; 0 left"
+    (of_job,) = reporting.words(report())  # whose name is mistaken, perhaps
+    assert of_job == "nothing to do, as nothing of job june is queued and not held, in 2.0 s; 0 left"
     (second,) = reporting.words(report(left=None))
     assert second.endswith("; unknown left")
 

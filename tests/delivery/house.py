@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from spooler.delivery.ports import SpoolPort
     from spooler.events import Event
+    from spooler.policy.pace import Pace
     from spooler.sink.state import Sink
     from spooler.sink.store import Letter
 
@@ -127,6 +128,7 @@ class House:
         *,
         until_empty: bool | None = True,
         job: str = "",
+        pace: Pace | None = None,
         options: Worker | None = None,
         clock: Callable[[], int] = clock,
     ) -> WorkerRun:
@@ -138,7 +140,7 @@ class House:
             config=Config(routes=routes, lhlo="client", worker=unsynced),
             journals=self.journals,
             observe=self.events.append,
-            drain=None if until_empty is None else Drain(until_empty=until_empty, job=job),
+            drain=None if until_empty is None else Drain(until_empty=until_empty, job=job, pace=pace),
             clock=clock,
             uptime=trio.current_time,
             poll=1.0,

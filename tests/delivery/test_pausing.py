@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from spooler.events import RoutePaused
@@ -47,10 +48,14 @@ async def test_a_paused_route_stops_within_two_seconds(house: House, autojump_cl
     assert "uncertain" not in house.outcomes()
 
 
-async def test_a_drain_does_not_wait_for_a_paused_route(house: House, autojump_clock: MockClock) -> None:
-    """It ends with what it could do."""
-    house.enqueue("a@x")
+@pytest.mark.parametrize("job", ["", "june"])
+async def test_a_drain_does_not_wait_for_a_paused_route(
+    house: House, autojump_clock: MockClock, job: str
+) -> None:
+    """It ends with what it could do, of a job as of all."""
+    house.enqueue("a@x", job=job)
     house.store.pause("default", who="alice", why="", now=clock())
     async with sink() as (running, inbox):
-        await house.drain(running, until_empty=False)
+        with trio.fail_after(600):
+            await house.worker({"default": route_to(running)}, until_empty=False, job=job).run()
     assert (house.outcomes(), inbox.copies) == ({"waiting": 1}, {})

@@ -10,6 +10,7 @@ import trio
 from spooler.claim import Want
 from spooler.delivery.settler import GATHER
 from spooler.events import Held
+from spooler.policy.pace import Pace
 from spooler.policy.poison import DEADLY, SUSPECT, why_held
 from spooler.reply import Reply
 from spooler.sink.script import Rule
@@ -195,3 +196,18 @@ def _note(inbox: Inbox, order: list[str]) -> None:
         return await real(letter, sender, recipients)  # type: ignore[arg-type]
 
     inbox.deliver = deliver  # type: ignore[method-assign,assignment]
+
+
+async def test_a_suspect_that_waits_for_a_slow_pace_keeps_no_worker(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """Asked to stop, a drain of one recipient a minute does not wait for its next."""
+    house.enqueue("a@x")
+    die(house, SUSPECT)
+    async with sink() as (running, _), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=True, pace=Pace(1 / 60))
+        nursery.start_soon(worker.run)
+        await trio.sleep(90)  # it was claimed, and set aside
+        began = trio.current_time()
+        worker.stop()
+    assert trio.current_time() - began < 10
