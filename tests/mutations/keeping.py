@@ -285,8 +285,8 @@ SPOOL = (
     Mutation(
         "an uncertain rescue leaves no row",
         "spooler/spool/leasing.py",
-        "                sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)\n",
-        "",
+        "sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)",
+        "pass",
         ("tests/spool/test_leases.py",),
     ),
     Mutation(
