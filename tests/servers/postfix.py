@@ -151,10 +151,14 @@ class Postfix:
         _write_settled(main, f"{kept}defer_transports = {transports}\n")
         before = self._queue_managers()
         os.kill(self.pid, signal.SIGHUP)  # which is what `postfix reload` does
-        deadline = time.monotonic() + _RELOAD_WITHIN
+        asked = time.monotonic()
+        deadline = asked + _RELOAD_WITHIN
         while not (now := self._queue_managers()) or now & before:
             if time.monotonic() > deadline:
                 raise ServerError(f"Postfix did not reload within {_RELOAD_WITHIN:.0f} s: {self._log()}")
+            if time.monotonic() > asked + _RELOAD_WITHIN / 4:  # one that was just starting did not hear of it
+                os.kill(self.pid, signal.SIGHUP)
+                asked = time.monotonic()
             time.sleep(_LOOK_EVERY)
 
     def _queue_managers(self) -> set[int]:
