@@ -22,16 +22,9 @@ def claim_json(
 
     Returns them as claims do, None if there are none. Raises TryAgainError if the worker was declared dead.
     """
-    if sql.run(conn, st.LIVING, worker=worker).first() is None:
-        raise dead()
+    check_living(conn, worker)
     which = {"message_id": message_id, "route": route, "due": due, "limit": limit}
-    if conn.dialect.name != "sqlite":
-        found: str | None = sql.run(conn, st.CLAIM_ALONE, worker=worker, **which).scalar_one()
-        return found
-    found = sql.run(conn, st.LOOK_ALONE, **which).scalar_one()
-    if found is not None:
-        sql.run(conn, st.TAKE_ALONE, worker=worker, **which)
-    return found
+    return sql.look_and_take(conn, st.LOOK_ALONE, st.TAKE_ALONE, st.CLAIM_ALONE, worker=worker, **which)
 
 
 def hold(conn: Connection, *, message_id: int, route: str, why: str, writer: int) -> int:
@@ -46,6 +39,12 @@ def hold(conn: Connection, *, message_id: int, route: str, why: str, writer: int
             raise RepeatTransaction  # another worker gave some back just then
         deltas.apply(conn, writer)
     return total
+
+
+def check_living(conn: Connection, worker: int) -> None:
+    """Let nobody fence a worker until its claim is committed. Raises TryAgainError if that was done."""
+    if sql.run(conn, st.LIVING, worker=worker).first() is None:
+        raise dead()
 
 
 def dead() -> TryAgainError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from spooler.records import JobLeft
 from spooler.spool import isolating, sql
-from spooler.spool.statements import isolating as alone
 from spooler.spool.statements import of_job as st
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ class JobClaims:
 
     def claim(self, conn: Connection, worker: int, want: Want, *, now: int) -> list[Claim]:
         """Take due recipients of a job on a route. Raises TryAgainError if the worker was declared dead."""
-        if sql.run(conn, alone.LIVING, worker=worker).first() is None:
-            raise isolating.dead()
+        isolating.check_living(conn, worker)
         after = self._at.get((want.job, want.route), 0)
         claims = self._take(conn, worker, want, after=after, now=now)
         if not claims and after:
@@ -49,12 +47,9 @@ class JobClaims:
 
     def _take(self, conn: Connection, worker: int, want: Want, *, after: int, now: int) -> list[Claim]:
         which = {"job": want.job, "route": want.route, "after": after, "now": now, "limit": want.limit}
-        if conn.dialect.name != "sqlite":
-            found = sql.run(conn, st.CLAIM_OF_JOB, worker=worker, **which).scalar_one()
-        else:
-            found = sql.run(conn, st.LOOK_AT_JOB, **which).scalar_one()
-            if found is not None:
-                sql.run(conn, st.TAKE_OF_JOB, worker=worker, **which)
+        found = sql.look_and_take(
+            conn, st.LOOK_AT_JOB, st.TAKE_OF_JOB, st.CLAIM_OF_JOB, worker=worker, **which
+        )
         return self._decode(found) if found else []
 
 

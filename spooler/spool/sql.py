@@ -161,6 +161,24 @@ def change(
     return driver.total_changes - before
 
 
+def look_and_take(
+    conn: Connection, look: Statement, take: Statement, both: Statement, /, *, worker: int, **which: object
+) -> str | None:
+    """Take rows under the lease of `worker`, and return them as JSON; None if there are none.
+
+    Postgres does it in one statement, `both`; on SQLite, where nobody else writes meanwhile, what `look`
+    shows is what `take` takes.
+    """
+    found: str | None
+    if conn.dialect.name != "sqlite":
+        found = run(conn, both, worker=worker, **which).scalar_one()
+        return found
+    found = run(conn, look, **which).scalar_one()
+    if found is not None:
+        run(conn, take, worker=worker, **which)
+    return found
+
+
 def change_each(conn: Connection, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> int:
     """Execute once for each row of scalars, in the text's order; return how many rows changed. SQLite only.
 
