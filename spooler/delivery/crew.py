@@ -25,8 +25,8 @@ from spooler.events import (
     SessionEnded,
 )
 from spooler.lmtp.trust import Mode
+from spooler.net.lost import SessionLostError
 from spooler.net.opening import open_session
-from spooler.net.session import Session, SessionLostError
 from spooler.net.transport import ConnectError
 from spooler.policy import classify
 from spooler.policy.plan import rotation
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from spooler.delivery.ports import Ground
     from spooler.net.pool import Pool, Target
+    from spooler.net.session import Session
 
 
 NO_LEAVE = 0.5  # seconds between looks whether end-of-data may be sent again

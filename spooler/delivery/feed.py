@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spooler.delivery.lane import Ending, Lane
 from spooler.delivery.parcel import Parcel, results_of
 from spooler.delivery.settler import insist
-from spooler.net.session import Session, SessionLostError
+from spooler.net.lost import SessionLostError
 from spooler.policy import classify
 from spooler.reply import Stage
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spooler.delivery.ports import Ground
     from spooler.lmtp.transaction import Transaction
     from spooler.net.pool import Target
+    from spooler.net.session import Session
 
 _COMPLETE = Ending(may_repeat=True)
 

@@ -14,7 +14,7 @@ import secrets
 from collections import deque
 from contextlib import aclosing
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -24,6 +24,7 @@ from spooler.lmtp.capabilities import Capabilities
 from spooler.lmtp.errors import OpeningError, RemoteProtocolError
 from spooler.lmtp.events import Event, Finished, ServerClosing
 from spooler.lmtp.opening import NO_LMTP, Opening, Step
+from spooler.net.lost import SessionLostError, reason_of, trouble_of
 from spooler.net.overheard import Overheard
 from spooler.net.security import Security
 from spooler.net.transport import ConnectError, Transport
@@ -38,22 +39,13 @@ if TYPE_CHECKING:
     from spooler.lmtp.client import Client
     from spooler.lmtp.overhearing import Overhearing
     from spooler.lmtp.transaction import Transaction
+    from spooler.net.source import Source
     from spooler.net.tls import Protection
 
 
 _NOTHING = memoryview(b"")
 _NO_LEAVE = "this worker may not send end-of-data now"
 _NO_JOURNAL = "the journal cannot be written, so end-of-data may not be sent"
-
-
-class SessionLostError(Exception):
-    """The session ended with work undone; the message says why, for people."""
-
-    def __init__(self, why: str, stage: Stage, *, trouble: Trouble = Trouble.SILENT) -> None:
-        super().__init__(why)
-        self.why = why
-        self.stage = stage
-        self.trouble = trouble
 
 
 class _Need(Enum):
@@ -66,31 +58,6 @@ class _Need(Enum):
     """A content that comes in pieces."""
     NOTHING = "nothing"
     """The source has no more, and all is finished."""
-
-
-class Source(Protocol):
-    """Where a session's transactions come from and their results go to."""
-
-    def next(self, session: Session) -> Transaction | None:
-        """Return the next transaction for this session, None if there is none now.
-
-        Asked as often as the session may begin one, so up to `Session.depth` are out at a time.
-        """
-
-    def content(self, transaction: Transaction) -> bytes | AsyncGenerator[bytes, None]:
-        """Return the message: whole if it is small, else in chunks of at most `CHUNK_SIZE`."""
-
-    def may_end(self) -> bool:
-        """Whether end-of-data may be sent now."""
-
-    def ending(self, transaction: Transaction) -> bool:
-        """Note that the transaction's end-of-data is about to be sent; False if it may not."""
-
-    def commit(self) -> bool:
-        """Let what was noted outlive this process, before anything is sent; False if it would not."""
-
-    def finished(self, transaction: Transaction) -> None:
-        """Take a transaction whose replies are all read and proven."""
 
 
 class Session:
@@ -388,8 +355,8 @@ class Session:
             taken = self._transport.send(data)
         except OSError as error:
             cause = self._last_words() or error
-            why = f"the connection broke while sending: {_reason(cause)}"
-            raise SessionLostError(why, self._stage(), trouble=_trouble(cause)) from None
+            why = f"the connection broke while sending: {reason_of(cause)}"
+            raise SessionLostError(why, self._stage(), trouble=trouble_of(cause)) from None
         if taken:
             self._client.sent(taken)
         return taken
@@ -448,8 +415,8 @@ class Session:
             why = f"protocol error at {stage}: {error}{mend}"
             raise SessionLostError(why, stage, trouble=Trouble.FOREIGN) from None
         except OSError as error:
-            why = f"the connection broke at {stage}: {_reason(error)}"
-            raise SessionLostError(why, stage, trouble=_trouble(error)) from None
+            why = f"the connection broke at {stage}: {reason_of(error)}"
+            raise SessionLostError(why, stage, trouble=trouble_of(error)) from None
         if data is not None:
             self._events.extend(self._client.eof())
             raise SessionLostError(f"the server closed the connection at {stage}", stage)
@@ -492,13 +459,3 @@ def _limits(timeouts: Timeouts) -> dict[Stage, float]:
     limits[Stage.FINAL] = limits[Stage.BODY] = timeouts.final
     limits[Stage.QUIT] = timeouts.quit
     return limits
-
-
-def _reason(error: OSError) -> str:
-    why = error.strerror or str(error)
-    return why[:1].lower() + why[1:]
-
-
-def _trouble(error: OSError) -> Trouble:
-    """Tell an alert, by which a server says that it does not want our certificate, from a broken line."""
-    return Trouble.NO_HANDSHAKE if error.errno == errno.EPROTO else Trouble.SILENT

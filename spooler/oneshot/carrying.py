@@ -19,9 +19,10 @@ from spooler.delivery.judging import verdicts
 from spooler.dialogue import Direction, Overhear
 from spooler.lmtp.transaction import Recipient, Transaction
 from spooler.lmtp.trust import Trust
+from spooler.net.lost import SessionLostError
 from spooler.net.opening import open_session
 from spooler.net.poller import Poller
-from spooler.net.session import Session, SessionLostError
+from spooler.net.session import Session
 from spooler.net.transport import ConnectError, Transport, dial
 from spooler.oneshot.letter import Letter
 from spooler.oneshot.way import Leg, Obstacle, Told, Way

@@ -9,7 +9,7 @@ from spooler.claim import Claim, ClaimedRecipient
 from spooler.config import Route
 from spooler.delivery.parcel import Circumstances, Parcel, reckon
 from spooler.envelope import BodyType, Notify
-from spooler.net.session import SessionLostError
+from spooler.net.lost import SessionLostError
 from spooler.reply import Stage
 from tests.net.peer import Peer, Script, connected
 

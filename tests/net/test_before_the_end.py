@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from spooler.net.session import Session, SessionLostError
+from spooler.net.lost import SessionLostError
 from tests.net.peer import Peer, Script, connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spooler.lmtp.transaction import Transaction
+    from spooler.net.session import Session
 
 BODY = b"Subject: x\r\n\r\nhello\r\n"
 LARGE = (b"x" * 70 + b"\r\n") * 1000  # more than the kernel takes at once, in one burst with its end-of-data

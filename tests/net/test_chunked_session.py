@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
 from spooler.lmtp.outgoing import BURST
-from spooler.net.session import Session, SessionLostError
+from spooler.net.lost import SessionLostError
 from spooler.reply import Stage
 from tests.lmtp.peer import chunked
 from tests.net.peer import CHUNKING_HELLO, Script, connected
+
+if TYPE_CHECKING:
+    from spooler.net.session import Session
 
 BODY = b"Subject: x\r\n\r\n.dot\r\n"
 MAIL_RCPT = b"MAIL FROM:<a@x>\r\nRCPT TO:<r0@x>\r\n"

@@ -17,10 +17,11 @@ from spooler.credentials import Credentials, Secret
 from spooler.destination import InetDestination
 from spooler.lmtp.client import Client
 from spooler.lmtp.trust import Trust
+from spooler.net.lost import SessionLostError
 from spooler.net.opening import open_session
 from spooler.net.poller import Poller
 from spooler.net.security import Security
-from spooler.net.session import Session, SessionLostError
+from spooler.net.session import Session
 from spooler.net.transport import ConnectError, SocketTransport
 from spooler.reply import Stage
 from spooler.tls import Tls, TlsLevel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from spooler.net.session import SessionLostError
+from spooler.net.lost import SessionLostError
 from spooler.net.transport import ConnectError
 from spooler.reply import Stage
 from tests.net.peer import HELLO, Peer, Script, connected
