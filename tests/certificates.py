@@ -64,6 +64,7 @@ def write_files(folder: Path) -> Files:
 def server_context(certificate: Path, *, clients: Path | None = None) -> ssl.SSLContext:
     """A server's side; with `clients` it wants a certificate of that authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # set by Python before 3.11.4
     context.load_cert_chain(certificate)
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED

@@ -82,6 +82,7 @@ def _load(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # set by Python before 3.11.4: a cut would be an end
     context.check_hostname = False  # names are held against the certificate by `spooler.net.tls`
     context.verify_mode = ssl.CERT_REQUIRED if tls.level.trusts_authorities else ssl.CERT_NONE
     if tls.ca:

@@ -90,6 +90,7 @@ def _context(options: SinkOptions) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # as in `spooler.net.security`
     try:
         context.load_cert_chain(options.tls_cert, options.tls_key)
     except OSError as error:  # what OpenSSL says is one, too

@@ -69,6 +69,7 @@ class Pair:
 
     def __init__(self, certificate: Path, *, version: ssl.TLSVersion | None = None) -> None:
         ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        ours.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # as the product's
         ours.check_hostname = False
         ours.verify_mode = ssl.CERT_NONE
         theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

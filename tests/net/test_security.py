@@ -37,6 +37,7 @@ def test_levels_and_what_openssl_is_told(certificates: Files) -> None:
         context = Security(HERE, tls=Tls(level=level, ca=ca)).context()
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
         assert context.options & ssl.OP_NO_RENEGOTIATION
+        assert not context.options & ssl.OP_IGNORE_UNEXPECTED_EOF
         assert (context.verify_mode is ssl.CERT_REQUIRED) is level.trusts_authorities
         assert len(context.get_ca_certs()) == level.trusts_authorities
 
