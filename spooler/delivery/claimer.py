@@ -21,6 +21,7 @@ from spooler.delivery.settler import Settler, insist
 from spooler.envelope import CHUNK_SIZE
 from spooler.events import Claimed
 from spooler.policy import classify
+from spooler.policy.pace import shares
 from spooler.policy.plan import group
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Claimer:
         self._rest_until = 0.0
         self._paced = False
         """Whether there is room for more, but it is too early."""
+        self._turn = 0
+        """Whose turn it is to be served first, where there is a pace."""
         self._stopping = False
         self._isolation = Isolation(ground)
 
@@ -190,7 +193,6 @@ class Claimer:
     def _wants(self) -> list[Want]:
         limits = self.limits
         now = trio.current_time()
-        most = limits.claim
         self._paced = False
         if self._unread or self._room() <= 0:
             for lane in self._lanes.values():
@@ -198,20 +200,23 @@ class Claimer:
             return []
         if self._settler.backlog > 4 * limits.claim:
             return []
+        rooms = {
+            lane.name: min(lane.room(batch=limits.claim, now=now), limits.claim)
+            for lane in self._lanes.values()
+            if lane.name not in self._dry
+        }
         if self._pace is not None:
-            most = min(most, self._pace.allowed(now))
-        wants = []
-        for lane in self._lanes.values():
-            if lane.name not in self._dry:
-                room = lane.room(batch=limits.claim, now=now)
-                if room and not most:
-                    self._paced = True
-                elif room:
-                    want = Want(lane.name, min(room, most), self._job)
-                    wants.append(want)
-                    if self._pace is not None:
-                        most -= want.limit
-        return wants
+            rooms = self._shared(rooms, self._pace.allowed(now))
+        return [Want(route, room, self._job) for route, room in rooms.items() if room]
+
+    def _shared(self, rooms: Mapping[str, int], most: int) -> dict[str, int]:
+        """Divide what the pace allows; the routes take turns in being first, for it may be one recipient."""
+        names = list(rooms)
+        self._turn += most > 0
+        first = self._turn % len(names) if names else 0
+        names = names[first:] + names[:first]
+        self._paced = not most and any(rooms.values())
+        return dict(zip(names, shares([rooms[name] for name in names], most), strict=True))
 
     async def _claim(self, wants: Sequence[Want]) -> None:
         ground = self._ground

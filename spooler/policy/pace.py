@@ -6,9 +6,15 @@ ever made up for at once; and nothing is claimed before a part of it is full, so
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 BURST = 0.2  # seconds
 PART = 0.25  # of the bucket
 FIRST = 0.1  # of the rate, where it climbs
+SHORTEST = 0.001  # seconds: what is shorter may be lost when it is added to a clock
 
 
 class Pace:
@@ -48,6 +54,18 @@ class Pace:
         self._tokens -= count
 
     def pause(self, now: float) -> float:
-        """Seconds until some may be claimed again."""
+        """Seconds until some may be claimed again, or it is to be asked again."""
         rate = self.rate(now)
-        return max(0.0, (max(1.0, rate * BURST * PART) - self._tokens) / rate)
+        return max(SHORTEST, (max(1.0, rate * BURST * PART) - self._tokens) / rate)
+
+
+def shares(rooms: Sequence[int], most: int) -> list[int]:
+    """Divide what may be claimed as evenly as there is room; what cannot be divided is for the first ones."""
+    given = [0] * len(rooms)
+    while most and (open_ := [place for place, room in enumerate(rooms) if given[place] < room]):
+        part = max(1, most // len(open_))
+        for place in open_:
+            more = min(part, rooms[place] - given[place], most)
+            given[place] += more
+            most -= more
+    return given

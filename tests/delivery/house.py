@@ -131,6 +131,7 @@ class House:
         pace: Pace | None = None,
         options: Worker | None = None,
         clock: Callable[[], int] = clock,
+        observe: Callable[[Event], None] | None = None,
     ) -> WorkerRun:
         """Make a worker; `until_empty` None: one that runs until it is stopped."""
         # a jumping clock takes a task that waits for a thread, as a sync does, for idle
@@ -139,7 +140,7 @@ class House:
             spool=self.spool,
             config=Config(routes=routes, lhlo="client", worker=unsynced),
             journals=self.journals,
-            observe=self.events.append,
+            observe=observe or self.events.append,
             drain=None if until_empty is None else Drain(until_empty=until_empty, job=job, pace=pace),
             clock=clock,
             uptime=trio.current_time,

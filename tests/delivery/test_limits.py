@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
-from spooler.events import TransactionEnded
+from spooler.events import Claimed, TransactionEnded
+from spooler.policy.pace import Pace
 from spooler.reply import Reply
 from spooler.sink import script
-from tests.delivery.house import House, sink
+from tests.delivery.house import House, route_to, sink
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -75,3 +77,32 @@ async def test_recipients_of_a_transaction(
     assert sizes == [10] * 18
     # of the first message 20, and 20 or 10 each time that the limit is doubted
     assert running.counters.deferred <= 20 + 3 * 20
+
+
+@pytest.mark.parametrize("rate", [1, 7, 40])
+async def test_a_rate_is_for_all_routes(house: House, autojump_clock: MockClock, rate: int) -> None:
+    """The first does not take what may be taken: while both have mail they go equally fast."""
+    for i in range(60):
+        house.enqueue(f"a{i}@x", route="a")
+    for i in range(30):
+        house.enqueue(f"b{i}@x", route="b")
+    seen: list[tuple[float, str, int]] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, Claimed):
+            seen.append((trio.current_time(), event.route, event.recipients))
+
+    async with sink() as (first, _), sink() as (second, _):
+        routes = {"a": route_to(first), "b": route_to(second)}
+        worker = house.worker(routes, pace=Pace(rate), observe=observe)
+        began = trio.current_time()
+        with trio.fail_after(600):
+            await worker.run()
+    assert house.outcomes() == {"delivered": 90}
+    took = seen[-1][0] - began
+    assert 88 / rate <= took <= 1.2 * 90 / rate + 2
+    done = {"a": 0, "b": 0}
+    for _, route, count in seen:
+        done[route] += count
+        if done["b"] < 30:
+            assert abs(done["a"] - done["b"]) <= max(1, rate * 0.2)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from spooler.policy.pace import BURST, FIRST, Pace
+from spooler.policy.pace import BURST, FIRST, Pace, shares
 
 
 def _run(pace: Pace, seconds: float, *, most: int = 1000, rng: random.Random | None = None) -> list[float]:
@@ -58,3 +58,51 @@ def test_the_rate_climbs() -> None:
     assert 450 < seconds[4] < 600
     assert all(950 <= each <= 1050 for each in seconds[11:19])
     assert "a second" in repr(pace)
+
+
+def test_a_pause_is_never_too_short_for_a_clock() -> None:
+    """A clock that stands at a large number does not go on by 1e-17: that would be waiting without an end."""
+    rng = random.Random(2)
+    for _ in range(2000):
+        pace, now = Pace(rng.uniform(0.1, 10_000)), rng.uniform(0, 1e7)
+        pace.allowed(now)
+        for _ in range(1000):
+            now, before = now + pace.pause(now), now
+            assert now > before
+            if pace.allowed(now):
+                break
+        else:
+            pytest.fail("nothing came free")
+
+
+@pytest.mark.parametrize(
+    ("rooms", "most", "expected"),
+    [
+        ([], 5, []),
+        ([10], 0, [0]),
+        ([10], 50, [10]),
+        ([10, 10], 1, [1, 0]),
+        ([10, 10, 10], 7, [3, 2, 2]),
+        ([0, 10, 10], 5, [0, 3, 2]),
+        ([1, 2, 100], 20, [1, 2, 17]),
+        ([100, 1], 20, [19, 1]),
+        ([500, 500], 800, [400, 400]),
+    ],
+)
+def test_shares_are_even_as_far_as_there_is_room(rooms: list[int], most: int, expected: list[int]) -> None:
+    """Nobody is passed over for another who has more room, and nothing that could be used is left."""
+    assert shares(rooms, most) == expected
+
+
+def test_shares_whatever_is_asked() -> None:
+    """All that can be taken is given, no more than there is room for, and shares of the unfilled are even."""
+    rng = random.Random(3)
+    for _ in range(500):
+        rooms = [rng.randrange(50) for _ in range(rng.randrange(8))]
+        most = rng.randrange(200)
+        given = shares(rooms, most)
+        assert sum(given) == min(most, sum(rooms))
+        assert all(part <= room for part, room in zip(given, rooms, strict=True))
+        short = [part for part, room in zip(given, rooms, strict=True) if part < room]
+        if short:
+            assert max(given) - min(short) <= 1
