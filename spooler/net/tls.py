@@ -208,12 +208,12 @@ class TlsTransport:
             pass
         except ssl.SSLZeroReturnError:
             self._ended = True
-        except ssl.SSLEOFError:
-            self._ended = True
-            self._end = OSError(errno.ECONNABORTED, "it was cut off, without the end that TLS has")
         except ssl.SSLError as error:
             self._ended = True
-            self._end = OSError(errno.EPROTO, f"a fault of TLS: {reason(error)}")
+            if _is_cut(error):
+                self._end = OSError(errno.ECONNABORTED, "it was cut off, without the end that TLS has")
+            else:
+                self._end = OSError(errno.EPROTO, f"a fault of TLS: {reason(error)}")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -247,12 +247,18 @@ def protection(transport: TlsTransport) -> Protection:
 
 def reason(error: OSError) -> str:
     """Name the reason alone, without OpenSSL's file and line."""
-    if isinstance(error, ssl.SSLEOFError):
+    if _is_cut(error):
         return "the server hung up"
     if isinstance(error, ssl.SSLError) and error.reason:
         said = error.reason.replace("_", " ").lower()
         return f"{said} ({_HINTS[said]})" if said in _HINTS else said
     return (error.strerror or str(error)).lower()
+
+
+def _is_cut(error: OSError) -> bool:
+    """Whether a connection ended without the end that TLS has; Python before 3.11.4 has no type for that."""
+    eof = "UNEXPECTED_EOF_WHILE_READING"
+    return isinstance(error, ssl.SSLEOFError) or (isinstance(error, ssl.SSLError) and error.reason == eof)
 
 
 def _certificate(peer: ssl.SSLObject) -> Certificate:

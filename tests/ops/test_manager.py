@@ -108,4 +108,4 @@ def test_a_worker_tells_its_manager(
             assert worker.ends() == 0
         rest = said(sock)
         assert rest.count("STOPPING=1") == 1
-        assert set(rest) == {"STOPPING=1", "WATCHDOG=1"}
+        assert set(rest) <= {"STOPPING=1", "WATCHDOG=1"}  # it may have stopped before the next beat
