@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from itertools import repeat
-from operator import add
+from operator import add, mul
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,15 +37,23 @@ class Histogram(msgspec.Struct):
     buckets: list[int] = []
     total: int = 0
 
-    def observe(self, values: Iterable[int], bounds: Sequence[int]) -> None:
-        """Count values, which is done in C."""
+    def observe(
+        self, values: Iterable[int], bounds: Sequence[int], weights: Sequence[int] | None = None
+    ) -> None:
+        """Count values, each once or as often as `weights` says; without weights that is done in C."""
         values = list(values)
         buckets = self.buckets
         if not buckets:
             buckets += repeat(0, len(bounds) + 1)
-        for index, count in Counter(map(bisect_left, repeat(bounds), values)).items():
+        places = map(bisect_left, repeat(bounds), values)
+        if weights is None:
+            counted: Iterable[tuple[int, int]] = Counter(places).items()
+            self.total += sum(values)
+        else:
+            counted = zip(places, weights, strict=True)
+            self.total += sum(map(mul, values, weights))
+        for index, count in counted:
             buckets[index] += count
-        self.total += sum(values)
 
     @property
     def count(self) -> int:

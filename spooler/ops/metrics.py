@@ -7,7 +7,8 @@ in C. Results are counted when they are settled, so that the counts are the ledg
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from operator import attrgetter
+from itertools import compress, count, islice
+from operator import attrgetter, ne, sub
 from typing import TYPE_CHECKING
 
 from spooler.events import (
@@ -31,18 +32,20 @@ from spooler.ops.errors import Errors
 from spooler.result import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from spooler.result import RecipientResult
+
+    _Verdict = tuple[str, str, str, int, bool, str]
 
 GATHERED = 1000  # transactions that wait to be counted, at most
 SUBJECTS = frozenset("01234567")
 """RFC 3463 section 3; what a server makes up beyond them is "x"."""
 _DELIVERED = Outcome.DELIVERED.value
 _PLACE = attrgetter("route", "destination", "mode")
-_FACTS = attrgetter("route", "outcome._value_", "enhanced", "attempt", "uncertain", "hold")
+_VERDICT = attrgetter("route", "outcome._value_", "enhanced", "attempt", "uncertain", "hold")
+_TIMES = attrgetter("message_id", "at", "waited")
 _SIZE = attrgetter("size")
-_WAITED = attrgetter("waited")
 _LONG_FROM_IDS = tuple(bound + EPOCH for bound in LONG)  # ids hold the time since their own epoch
 
 
@@ -107,19 +110,19 @@ class Metrics:
         counts.late += event.late
         routes: dict[str, RouteCounts] = {}
         delivered = 0
-        for facts, count in Counter(map(_FACTS, results)).items():
-            name, outcome, enhanced, attempt, uncertain, hold = facts
+        for verdict, number in _counted([*map(_VERDICT, results)]).items():
+            name, outcome, enhanced, attempt, uncertain, hold = verdict
             route = routes[name] = counts.route(name)
-            _count(route.outcomes, outcome, count)
-            _count(route.statuses, status_class(enhanced), count)
+            _count(route.outcomes, outcome, number)
+            _count(route.statuses, status_class(enhanced), number)
             if outcome == _DELIVERED:
-                delivered += count
+                delivered += number
             if attempt > 1:
-                route.retries += count
+                route.retries += number
             if uncertain:
-                route.uncertain += count
+                route.uncertain += number
             if hold:
-                route.held += count
+                route.held += number
         if len(routes) == 1:
             (only,) = routes.values()
             _count_times(only, results, all_delivered=delivered == len(results))
@@ -175,13 +178,32 @@ def status_class(enhanced: str) -> str:
     return f"{parts[0]}.{parts[1] if parts[1] in SUBJECTS else 'x'}"
 
 
+def _counted(verdicts: list[_Verdict]) -> Mapping[_Verdict, int]:
+    """Count each; mostly all are the same, and to compare costs less than to hash."""
+    if verdicts.count(verdicts[0]) == len(verdicts):
+        return {verdicts[0]: len(verdicts)}
+    return Counter(verdicts)
+
+
 def _count_times(route: RouteCounts, results: Sequence[RecipientResult], *, all_delivered: bool) -> None:
-    route.queue_time.observe(map(_WAITED, results), LONG)
+    runs, lengths = _runs(results)
+    route.queue_time.observe([waited for _, _, waited in runs], LONG, lengths)
     if not all_delivered:
-        results = [result for result in results if result.outcome is Outcome.DELIVERED]
+        runs, lengths = _runs([result for result in results if result.outcome is Outcome.DELIVERED])
     times = route.delivery_time
-    times.observe([result.at - (result.message_id >> TAG_BITS) for result in results], _LONG_FROM_IDS)
-    times.total -= EPOCH * len(results)
+    times.observe([at - (message_id >> TAG_BITS) for message_id, at, _ in runs], _LONG_FROM_IDS, lengths)
+    times.total -= EPOCH * sum(lengths)
+
+
+def _runs(results: Sequence[RecipientResult]) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Find results that follow one another and have their times in common, as those of a transaction mostly
+    do; give these times, and how many have them.
+    """
+    if not results:
+        return [], []
+    times = list(map(_TIMES, results))
+    ends = [*compress(count(1), map(ne, times, islice(times, 1, None))), len(times)]
+    return [times[end - 1] for end in ends], list(map(sub, ends, [0, *ends]))
 
 
 def _count(counts: dict[str, int], key: str, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from spooler.events import (
     TransactionEnded,
 )
 from spooler.histogram import LONG, QUICK, Histogram
-from spooler.ident import IdMaker
+from spooler.ident import IdMaker, time_of
 from spooler.ops.counts import ROUTES_AT_ONCE, Counts
 from spooler.ops.metrics import GATHERED, Metrics, status_class
 from spooler.reply import Stage
@@ -91,6 +92,47 @@ def test_times_are_of_the_right_recipients(others: list[RecipientResult]) -> Non
     assert route.delivery_time.total == 5 * SECOND
     bucket = route.delivery_time.buckets.index(1)
     assert LONG[bucket] == 5 * SECOND  # bounds are upper ones, and included
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_however_results_follow_one_another(seed: int) -> None:
+    """Counted in runs, as a transaction gives them: the same as one by one."""
+    rng = random.Random(seed)
+    makers = [IdMaker().make(NOW - rng.randrange(10 * SECOND)) for _ in range(3)]
+    results: list[RecipientResult] = []
+    for _ in range(rng.randrange(1, 40)):
+        at, waited = NOW + rng.randrange(2), rng.randrange(3) * SECOND
+        outcome = rng.choice(list(Outcome)[: 1 if seed % 3 == 0 else None])
+        more: dict[str, Any] = {
+            "message_id": rng.choice(makers),
+            "route": "default" if seed % 2 else rng.choice(["default", "far"]),
+            "uncertain": outcome is Outcome.DEFERRED and rng.random() < 0.3,
+            "hold": "why" if outcome is Outcome.DEFERRED and rng.random() < 0.3 else "",
+        }
+        results += [
+            msgspec.structs.replace(
+                result(n, outcome, at=at, waited=waited, attempt=rng.choice([1, 1, 2])), **more
+            )
+            for n in range(rng.choice([1, 1, 5]))
+        ]
+    counts = counted(Settled(results, 0, 1))
+    for name in {one.route for one in results}:
+        mine = [one for one in results if one.route == name]
+        expected = Counts().route(name)
+        for one in mine:
+            expected.outcomes[one.outcome.value] = expected.outcomes.get(one.outcome.value, 0) + 1
+            expected.retries += one.attempt > 1
+            expected.uncertain += one.uncertain
+            expected.held += bool(one.hold)
+            expected.queue_time.observe([one.waited], LONG)
+            if one.outcome is Outcome.DELIVERED:
+                expected.delivery_time.observe([one.at - time_of(one.message_id)], LONG)
+        expected.statuses = {"2.0": len(mine)}
+        found = counts.route(name)
+        if not expected.delivery_time.count:
+            assert found.delivery_time.count == 0
+            found.delivery_time = expected.delivery_time
+        assert found == expected
 
 
 def test_transactions_by_place_and_mode() -> None:
