@@ -117,7 +117,12 @@ def command(
     if dry_run:
         from spooler.cli.planning import plan
 
-        plan(settings, job=job, max_rate=max_rate, deadline=until, as_json=as_json)
+        if reports:
+            raise UsageError(
+                "a dry run has nothing to report",
+                hint="--json prints its plan for programs",
+            )
+        plan(settings, job=job, max_rate=max_rate, ramp=climb, deadline=until, as_json=as_json)
         return
     from spooler.cli import reporting
 

@@ -84,7 +84,7 @@ def run_drain(settings: Settings, started: Started, asked: Asked, *, log_level: 
                 drain=_drain(asked, parts=1 if tether is None else tether.part.count),
                 spool_pid=spool.pid,
             )
-            total = await _left(spool, settings, asked)
+            total = await _left(spool, asked)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_regularly, lambda: tell(tally.report(total=total)))
                 if tether is None:
@@ -95,7 +95,7 @@ def run_drain(settings: Settings, started: Started, asked: Asked, *, log_level: 
                 if tether is None and run.asked_to_stop:
                     why = Why.DEADLINE if late.is_set() else Why.STOPPED
                 nursery.cancel_scope.cancel()
-            return await _left(spool, settings, asked)
+            return await _left(spool, asked)
 
     def tell(report: Report) -> None:
         if tether is not None:
@@ -154,12 +154,12 @@ def _drain(asked: Asked, *, parts: int) -> Drain:
     return Drain(until_empty=asked.until_empty, job=asked.job, pace=pace)
 
 
-async def _left(spool: RemoteSpool, settings: Settings, asked: Asked) -> int:
+async def _left(spool: RemoteSpool, asked: Asked) -> int:
     """How many recipients are queued, and not held, of what is to be drained."""
+    routes = list(asked.routes) or None
     if asked.job:
-        left = await spool.job_left(list(settings.config.routes), asked.job)
-        return sum(one.count for one in left.values())
-    return await spool.left(list(asked.routes) or None)
+        return sum(one.count for one in (await spool.job_left(routes, asked.job)).values())
+    return await spool.left(routes)
 
 
 async def _stop_at(
@@ -188,6 +188,8 @@ async def _regularly(act: Callable[[], None]) -> None:
 def _end(asked: Asked, following: Following, report: Report, gathering: Gathering, why: Why) -> None:
     """Sum up, and tell what was asked for."""
     following(report, last=True)
+    if why is Why.EMPTY and report.left:
+        why = Why.DONE  # on a route that is not configured here there is more
     summary: DrainReport = sum_up(
         gathering.counts,
         gathering.errors.top(TOP_REASONS),

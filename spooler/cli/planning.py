@@ -9,10 +9,11 @@ import click
 import msgspec
 
 from spooler.address import show
-from spooler.cli.render import clock_time, human_duration, plural, print_json, print_table
+from spooler.cli.render import human_duration, local_time, plural, print_json, print_table
 from spooler.cli.walking import positions
 from spooler.ident import now_us
 from spooler.ops.view import RouteView, routes_of
+from spooler.policy.pace import lasting, work
 from spooler.records import QueueFilter, State
 from spooler.spool.store import Store
 
@@ -35,6 +36,7 @@ class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     destinations: list[str]
     sessions: int
+    paused: bool
     obstacle: str
 
     @property
@@ -44,7 +46,8 @@ class RoutePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`seconds` it takes at least, None without a rate; `rate` that is needed to be done by the deadline."""
+    """`recipients` that would be delivered, on routes that are not paused; `seconds` it takes at least, None
+    without a rate; `rate` that is needed to be done by the deadline."""
 
     dry_run: bool
     job: str
@@ -55,7 +58,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    settings: Settings, *, job: str, max_rate: float | None, deadline: int | None, as_json: bool
+    settings: Settings,
+    *,
+    job: str,
+    max_rate: float | None,
+    ramp: float,
+    deadline: int | None,
+    as_json: bool,
 ) -> None:
     """Look, and say."""
     now = now_us()
@@ -75,19 +84,20 @@ def plan(
             },
             destinations=list(routes[name].destinations),
             sessions=routes[name].sessions,
+            paused=name in pauses,
             obstacle=_obstacle(views.get(name), pauses.get(name), now),
         )
         for name in names
     ]
-    todo = sum(one.todo for one in plans)
+    todo = sum(one.todo for one in plans if not one.paused)
     left = None if deadline is None else (deadline - now) / 1e6
     made = Plan(
         dry_run=True,
         job=job,
         recipients=todo,
         routes=plans,
-        seconds=None if max_rate is None else todo / max_rate,
-        rate=None if left is None else todo / left,
+        seconds=None if max_rate is None else lasting(todo / max_rate, ramp),
+        rate=None if left is None else todo / work(left, ramp),
     )
     if as_json:
         print_json(made)
@@ -145,12 +155,15 @@ def _print(made: Plan, elsewhere: dict[str, int], *, max_rate: float | None, dea
     )
     of = f" of job {show(made.job)}" if made.job else ""
     click.echo(f"{plural(made.recipients, 'recipient')}{of} would be delivered; nothing was done")
+    for one in made.routes:
+        if one.paused and one.todo:
+            click.echo(f"{plural(one.todo, 'recipient')} of route {show(one.route)} would not: it is paused")
     for name, count in sorted(elsewhere.items()):
         click.echo(f"{plural(count, 'recipient')} of route {show(name)} would not: it is not drained here")
     if made.seconds is not None:
         click.echo(f"at {max_rate:g} a second that takes {human_duration(int(made.seconds * 1e6))} or more")
     if made.rate is not None and deadline is not None:
-        click.echo(f"by {clock_time(deadline)} it takes {_rate(made.rate)} a second")
+        click.echo(f"by {local_time(deadline)} it takes {_rate(made.rate)} a second")
 
 
 def _rate(rate: float) -> str:

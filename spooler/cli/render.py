@@ -34,6 +34,12 @@ def clock_time(when: int | None) -> str:
     return moment(when).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + "Z"
 
 
+def local_time(when: int) -> str:
+    """Write a time (µs UTC) to the second by the clock of this place, as it is read from the command line."""
+    said = moment(when).astimezone().isoformat(sep=" ", timespec="seconds")
+    return said.removesuffix("+00:00") + "Z" if said.endswith("+00:00") else said
+
+
 def human_duration(us: int) -> str:
     """Write a duration (µs) with its two greatest units: "2h 5m"; below a second "0s"."""
     left = max(0, us) // 1_000_000

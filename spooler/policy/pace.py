@@ -6,6 +6,7 @@ ever made up for at once; and nothing is claimed before a part of it is full, so
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,6 +58,22 @@ class Pace:
         """Seconds until some may be claimed again, or it is to be asked again."""
         rate = self.rate(now)
         return max(SHORTEST, (max(1.0, rate * BURST * PART) - self._tokens) / rate)
+
+
+def work(seconds: float, ramp: float) -> float:
+    """How many seconds at full rate give as much as so many from the beginning of a ramp."""
+    climbing = min(seconds, ramp)
+    gained = FIRST * climbing + (1 - FIRST) * climbing**2 / (2 * ramp) if ramp else 0.0
+    return gained + seconds - climbing
+
+
+def lasting(work_: float, ramp: float) -> float:
+    """How many seconds from the beginning of a ramp give as much as so many at full rate."""
+    climbing = work(ramp, ramp)
+    if work_ >= climbing:
+        return ramp + work_ - climbing
+    steep = (1 - FIRST) / ramp
+    return (math.sqrt(FIRST**2 + 2 * steep * work_) - FIRST) / steep
 
 
 def shares(rooms: Sequence[int], most: int) -> list[int]:

@@ -120,7 +120,7 @@ class RemoteSpool:
     async def left(self, routes: Sequence[str] | None = None) -> int:
         return int(await self._call("left", routes))
 
-    async def job_left(self, routes: Sequence[str], job: str) -> dict[str, JobLeft]:
+    async def job_left(self, routes: Sequence[str] | None, job: str) -> dict[str, JobLeft]:
         found: dict[str, JobLeft] = await self._call("job_left", routes, job)
         return found
 

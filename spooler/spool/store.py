@@ -217,8 +217,10 @@ class Store:
         """How many recipients are queued and not held, leased or not; None means on all routes."""
         return looking.left(self._db, routes)
 
-    def job_left(self, routes: Sequence[str], job: str) -> dict[str, JobLeft]:
-        """Return how much of a job each of these routes has; looks at all that is left of it."""
+    def job_left(self, routes: Sequence[str] | None, job: str) -> dict[str, JobLeft]:
+        """Return how much of a job each of these routes has, None means each that has mail; looks at all that
+        is left of it.
+        """
         return of_job.left(self._db, routes, job)
 
     def expire(self, *, routes: Sequence[str] | None, now: int, limit: int) -> int:

@@ -46,7 +46,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "next_due": (tuple[list[str], int], int | None),
     "changed": (tuple[()], float | None),
     "pauses": (tuple[()], list[Pause]),
-    "job_left": (tuple[list[str], str], dict[str, JobLeft]),
+    "job_left": (tuple[list[str] | None, str], dict[str, JobLeft]),
     "left": (tuple[list[str] | None], int),
     "expire": (tuple[list[str] | None, int, int], int),
     "sweep": (tuple[int, int], int),

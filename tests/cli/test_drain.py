@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,15 +56,41 @@ def test_a_plan(spooler: Runner, config: Path) -> None:
         assert store.workers() == []
 
 
+def test_a_plan_with_a_ramp(spooler: Runner, config: Path) -> None:
+    """It takes longer, and a higher rate to be done by the deadline."""
+    options = ["--max-rate", "1", "--ramp", "40s", "--deadline", "50s", "--json"]
+    planned = spooler("drain", "--config", config, "--dry-run", *options).json
+    assert planned["seconds"] == pytest.approx(40 + 41 - 22)  # 22 while it climbs from 0.1 to 1 a second
+    assert planned["rate"] == pytest.approx(41 / (22 + 10), rel=0.05)
+
+
+def test_a_deadline_is_shown_by_the_clock_it_was_read_by(
+    spooler: Runner, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types 06:00 means that of the place."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        ended = spooler("drain", "--config", config, "--dry-run", "--deadline", "06:00")
+    time.tzset()
+    assert " 06:00:00+09:00 it takes " in ended.out
+
+
 def test_a_plan_of_a_job(spooler: Runner, config: Path) -> None:
     """Its mail alone is counted; a route that is paused, and mail of another route, are named."""
     spooler("route", "pause", "default", "--reason", "moving")
     planned = spooler("drain", "--config", config, "--dry-run", "--job", "june", "--json").json
-    assert (planned["dry_run"], planned["job"], planned["recipients"]) == (True, "june", 29)
+    assert (planned["dry_run"], planned["job"], planned["recipients"]) == (True, "june", 0)
     (route,) = planned["routes"]
-    assert (route["route"], route["waiting"], route["held"]) == ("default", 29, 1)
+    assert (route["route"], route["waiting"], route["held"], route["paused"]) == ("default", 29, 1, True)
     assert route["obstacle"].startswith("paused by ")
     assert (planned["seconds"], planned["rate"]) == (None, None)
+    told = spooler("drain", "--config", config, "--dry-run", "--job", "june").out.splitlines()
+    assert told[-2:] == [
+        "0 recipients of job june would be delivered; nothing was done",
+        "29 recipients of route default would not: it is paused",
+    ]
+    spooler("route", "resume", "default")
     only = spooler("drain", "--config", config, "--dry-run", "--job", "june", "--route", "far")
     assert "30 recipients of route default would not: it is not drained here" in only.out
 
@@ -80,6 +107,7 @@ def test_a_plan_of_a_job(spooler: Runner, config: Path) -> None:
         (["--deadline", "tomorrow"], 64, "--deadline 'tomorrow' is no time"),
         (["--deadline", "25:00"], 64, "--deadline '25:00' is no time"),
         (["--deadline", "2001-01-01T00:00"], 64, "--deadline 2001-01-01T00:00 is over"),
+        (["--dry-run", "--report", "june.txt"], 64, "a dry run has nothing to report"),
         (["--report", "june.pdf"], 64, "--report june.pdf: what kind of report is that?"),
         (["--report", "/nowhere/june.txt"], 73, "report /nowhere/june.txt cannot be written: No such file"),
     ],

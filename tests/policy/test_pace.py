@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from spooler.policy.pace import BURST, FIRST, Pace, shares
+from spooler.policy.pace import BURST, FIRST, Pace, lasting, shares, work
 
 
 def _run(pace: Pace, seconds: float, *, most: int = 1000, rng: random.Random | None = None) -> list[float]:
@@ -73,6 +73,16 @@ def test_a_pause_is_never_too_short_for_a_clock() -> None:
                 break
         else:
             pytest.fail("nothing came free")
+
+
+def test_how_long_it_takes_to_climb() -> None:
+    """As the pace itself has it, and there and back."""
+    claimed = _run(Pace(1000, ramp=10), 15)
+    for seconds in (1, 5, 10, 14):
+        assert sum(at <= seconds for at in claimed) == pytest.approx(1000 * work(seconds, 10), rel=0.1)
+    for ramp in (0.0, 0.5, 10, 3600):
+        for span in (0.0, 0.1, 1, 100, 5000):
+            assert lasting(work(span, ramp), ramp) == pytest.approx(span)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,31 @@ def test_what_comes_back_is_found_again(store: Store) -> None:
     assert _claim(store, me, now=DUE + MINUTE) == idents[:2]
 
 
+def test_what_comes_back_is_not_behind_all_that_comes_in(store: Store) -> None:
+    """Where there is always more of a job, it begins anew after a minute: a retry waits no longer."""
+    first, *_ = put(store, *(message(job="june") for _ in range(3)))
+    me = worker(store)
+    claims = store.claim(me, [Want("default", 1, "june")], now=DUE)
+    store.settle(me, results(claims, Outcome.DEFERRED, due=DUE + 1), now=DUE)
+    claimed = []
+    for second in range(0, 130, 10):
+        put(store, message(job="june"), message(job="june"))
+        now = DUE + second * MINUTE // 60
+        claims = store.claim(me, [Want("default", 1, "june")], now=now)
+        claimed.append(claims[0].message_id)
+        if claimed[-1] == first:
+            store.settle(me, results(claims, Outcome.DEFERRED, at=now, due=now + MINUTE // 2), now=now)
+    assert [n for n, ident in enumerate(claimed) if ident == first] == [6, 12]
+
+
+def test_left_of_all_routes(store: Store) -> None:
+    """Also of those that nobody asked for by name."""
+    far = NewRecipient(address="far@x", route="far")
+    put(store, message("a@x", far, job="june"), message(NewRecipient(address="b@x", route="other")))
+    left = {route: one.count for route, one in store.job_left(None, "june").items()}
+    assert left == {"default": 1, "far": 1, "other": 0}
+
+
 def test_held_paused_and_other_routes(store: Store) -> None:
     """None of these is claimed; what is held does not count as left."""
     put(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spooler.envelope import NewRecipient
 from spooler.ident import now_us
 from spooler.spool.store import Store
 from tests.servers.own_sink import own_sink
@@ -97,6 +98,20 @@ def test_until_a_job_is_empty(url: str) -> None:
         assert sink.copies() == Counter(june)
     with Store.open(url) as store:
         assert store.left() == 40
+
+
+def test_mail_of_a_job_on_a_route_that_is_not_served(url: str) -> None:
+    """It is told that not all of it is done, however long it waits; with --route it was not asked for."""
+    _put(url, 20, job="june")
+    with Store.open(url) as store:
+        store.enqueue([message(NewRecipient(address="far@x", route="far"), job="june")], now=now_us())
+    with own_sink(record=True) as sink:
+        ended = _drain(url, sink, "--job", "june", "--until-empty", "--json")
+        assert ended.returncode == 75, ended.stderr
+        said = json.loads(ended.stdout)
+        assert (said["total"], said["left"], said["why"]) == (21, 1, "nothing was due any more")
+        assert "on a route that is paused, down or not configured here" in ended.stderr
+        assert _drain(url, sink, "--job", "june", "--route", "default").returncode == 0
 
 
 def test_no_faster_than_asked(url: str) -> None:
