@@ -24,9 +24,8 @@ class Entrant:
     """One who runs in a case.
 
     `messages` replaces the case's number, for those who would take too long. `sessions`, `mode` and `adapt`
-    are keys of the route in spooler's configuration (None: as by default); `http`: it shows its metrics, and
-    is scraped every second; `quiet`: it tells nothing in the end, so it counts nothing. `connections` is
-    Postfix's limit and the wire's number.
+    are keys of the route in spooler's configuration (None: as by default). `connections` is Postfix's limit
+    and the wire's number.
     """
 
     name: str
@@ -35,8 +34,6 @@ class Entrant:
     sessions: int | None = None
     mode: str | None = None
     adapt: bool | None = None
-    http: bool = False
-    quiet: bool = False
     connections: int = 20
     messages: int | None = None
 

@@ -13,7 +13,6 @@ import smtplib
 import subprocess
 import time
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,14 +23,13 @@ from bench.cases import Case, Entrant, Kind
 from bench.filling import fill, sample
 from bench.measured import Cost, measure
 from bench.places import Spools, Target, target
-from bench.scraping import scraping
 from spooler.errors import SpoolerError
 from spooler.lmtp.trust import Mode
 from spooler.records import State
 from spooler.spool.store import Store
 from tests.servers.postfix import hindrance as postfix_hindrance
 from tests.servers.postfix import postfix
-from tests.servers.process import SPOOLER, ServerError, find, folder, free_port
+from tests.servers.process import SPOOLER, ServerError, find, folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,13 +141,7 @@ def _drain(case: Case, entrant: Entrant, spools: Spools, *, record: bool = False
             )
             spools.flush()
             argv = [*SPOOLER, "drain", *_where(entrant, url, server, place)]
-            port = free_port()
-            if entrant.http:
-                argv += ["--http", f"127.0.0.1:{port}"]
-            if entrant.quiet:
-                argv.append("--quiet")
-            with scraping(port) if entrant.http else nullcontext():
-                cost = measure(argv, folder=place, env=environment())
+            cost = measure(argv, folder=place, env=environment())
         _check_ledger(case, cost, url)
     _check_target(case, server)
     return server, cost
