@@ -46,7 +46,7 @@ bench-quick: $(STAMP) ## measure what tells most, a few minutes; results are onl
 bench-tuning: $(STAMP) ## measure what adapts against fixed numbers of sessions, ten minutes
 	$(BIN)/python -m bench.tuning
 
-bench-metrics: $(STAMP) ## measure what metrics cost, ten minutes
+bench-metrics: $(STAMP) ## measure what metrics cost, five minutes
 	$(BIN)/python -m bench.metrics
 
 bench-memory: $(STAMP) ## measure the memory of workers alone

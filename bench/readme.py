@@ -12,7 +12,7 @@ import msgspec
 
 from bench.cases import POSTFIX, POSTFIX_5, POSTFIX_20, POSTGRES, SQLITE, WIRE
 from bench.figures import CaseFigures, Claims, EntrantFigures, Figures, Memory
-from bench.report import DATABASES, NOTHING, RESULTS, markdown
+from bench.report import NOTHING, RESULTS, markdown
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by `python -m bench.readme` -->\n", "<!-- end -->\n"
@@ -44,15 +44,9 @@ def section(folder: Path = RESULTS) -> str:
         f"{facts['cores']} cores ({facts['processor']}, {facts['memory']}).\n\n"
     )
     parts = [_rehearsal(kept), text + _table(kept), _more(folder)]
-    goals = "; ".join(
-        f"{one.title}: {one.ratio.median:.1f} x ({one.ratio.low:.1f} to {one.ratio.high:.1f})"
-        for one in kept.goals
-        if one.ratio
-    )
     parts.append(
-        f"Ratios within a round, the median of {kept.rounds} and their spread: {goals}.\n\n"
-        "Measure it yourself: `make bench-quick` (a few minutes) or `make bench`. All figures, settings and "
-        "versions: [bench/results](bench/results/bench.md)."
+        "Measure it yourself: `make bench-quick` (a few minutes) or `make bench`. Medians and spreads, all "
+        "settings and versions: [bench/results](bench/results/bench.md)."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -99,20 +93,19 @@ def _more(folder: Path) -> str:
         claims = msgspec.json.decode((folder / "claims.json").read_bytes(), type=Claims)
         sizes = sorted({row.backlog for row in claims.rows})
         pairs = dict.fromkeys((row.spool, row.shape) for row in claims.rows)
-        told = [
-            f"{growth:.2f} ({DATABASES[spool]}, {shape})"
-            for spool, shape in pairs
-            if (growth := claims.growth(spool, shape)) is not None
-        ]
+        growths = [growth for pair in pairs if (growth := claims.growth(*pair)) is not None]
         parts.append(
-            f"A claim of {claims.claim} recipients from a backlog of {sizes[-1]:,} against one from "
-            f"{sizes[0]:,}, in time: {', '.join(told)}."
+            f"A claim from a backlog of {sizes[-1]:,} recipients takes at most {max(growths):.2f} times as "
+            f"long as one from {sizes[0]:,}."
         )
     if (folder / "memory.json").exists():
         memory = msgspec.json.decode((folder / "memory.json").read_bytes(), type=Memory)
-        told = [f"{row.peak / _MIB:.0f} MiB with {row.name} ({DATABASES[row.spool]})" for row in memory.rows]
-        parts.append(f"A worker's processes held together at most {', '.join(told)}.")
-    return "\n".join(parts)
+        peak = max(row.peak for row in memory.rows) / _MIB
+        parts.append(
+            f"A worker's processes together held at most {peak:.0f} MiB, be it with "
+            f"{' or '.join(dict.fromkeys(row.name for row in memory.rows))}."
+        )
+    return " ".join(parts)
 
 
 def splice(readme: str, made: str) -> str:

@@ -17,6 +17,8 @@ from spooler.result import RecipientResult
 class TransactionEnded(msgspec.Struct, frozen=True):
     """One transaction and the result of each of its recipients; `took` in µs.
 
+    Results are settled in the order in which they are told, each of them once.
+
     `answer` is the time from its end-of-data to its last final reply, proven, in µs; 0 where none was sent.
     `mode` is "none" where no dialogue took place: no session was to be had, or a rule of ours decided.
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from spooler.ops.report import DrainReport, Reason
+    from spooler.ops.errors import ErrorView
+    from spooler.ops.report import DrainReport
 
 TOP = 5  # reasons that are told on standard error
 _LEFT = (
@@ -73,7 +74,7 @@ def _about(us: int) -> str:
     return f"{us / 1e6:.3g} s" if us < 100_000_000 else human_duration(us)
 
 
-def _reason(reason: Reason) -> str:
+def _reason(reason: ErrorView) -> str:
     said = reply_of(reason.code, reason.enhanced, show(reason.text, _WHY_LIMIT))
     where = f" ({show(reason.destination)}, at {reason.stage})" if reason.destination else ""
     return f"{reason.count:,} {reason.outcome}: {said}{where}"

@@ -218,8 +218,7 @@ class Lane:
 
     def record(self, parcel: Parcel, results: list[RecipientResult]) -> None:
         """Settle and tell results that no dialogue gave."""
-        self._tell(parcel, results, destination=results[0].destination, mode="none", took=0, answer=0)
-        self._settle(results)
+        self._end(parcel, results, destination=results[0].destination, mode="none", took=0, answer=0)
 
     def conclude(
         self, transaction: Transaction, parcel: Parcel, *, target: Target, mode: str, ending: Ending
@@ -246,11 +245,8 @@ class Lane:
             chunked = transaction.mode is _CHUNKED
             self._adapt(codes, now, chunked=chunked, took=took / 1_000_000)
             self.held -= len(reckoning.results)
-            self._settle(reckoning.results)
             answer = around.now - parcel.ended if parcel.ended else 0
-            self._tell(
-                parcel, reckoning.results, destination=target.name, mode=mode, took=took, answer=answer
-            )
+            self._end(parcel, reckoning.results, destination=target.name, mode=mode, took=took, answer=answer)
 
     def _once_more(self, parcel: Parcel, recipients: list[ClaimedRecipient], *, repeated: bool) -> None:
         """Put recipients of a parcel back in line."""
@@ -342,7 +338,7 @@ class Lane:
             )
         )
 
-    def _tell(
+    def _end(
         self,
         parcel: Parcel,
         results: list[RecipientResult],
@@ -352,7 +348,9 @@ class Lane:
         took: int,
         answer: int,
     ) -> None:
+        """Hand results to the settler and tell them, in one go: both know them in the same order."""
         claim = parcel.claim
+        self._settler.add(results)
         self._ground.observe(
             TransactionEnded(
                 message_id=claim.message_id,
@@ -366,9 +364,6 @@ class Lane:
                 results=results,
             )
         )
-
-    def _settle(self, results: list[RecipientResult]) -> None:
-        self._settler.add(results)
         self.nudge()
 
     def _release(self, parcel: Parcel, *, due: int = 0) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from spooler.ops.counts import ErrorCount, ErrorKey
 
 if TYPE_CHECKING:
@@ -66,3 +68,39 @@ class Errors:
         """Forget the half that matters least."""
         kept = self.top(MOST // 2)
         self._found = {one.key: one for one in kept}
+
+
+class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as it is shown, in the server's words: when it was met first and last (µs UTC), by which
+    message last.
+    """
+
+    route: str
+    destination: str
+    stage: str
+    code: int
+    enhanced: str
+    text: str
+    outcome: str
+    count: int
+    first_at: int
+    last_at: int
+    message_id: int
+
+    @classmethod
+    def of(cls, error: ErrorCount) -> ErrorView:
+        """Show what was counted."""
+        key = error.key
+        return cls(
+            route=key.route,
+            destination=key.destination,
+            stage=key.stage,
+            code=key.code,
+            enhanced=key.enhanced,
+            text=key.text,
+            outcome=error.outcome,
+            count=error.count,
+            first_at=error.first,
+            last_at=error.last,
+            message_id=error.message_id,
+        )

@@ -1,14 +1,16 @@
 """Counts events: the subscriber that metrics come from (see `spooler.events`).
 
-What comes once a transaction is only put on a list; it is counted together, some hundreds at a time, mostly
-in C. Results are counted when they are settled, so that the counts are the ledger's.
+Results are counted when they are settled, so that the counts are the ledger's. They are counted in *runs*,
+of those that follow one another and have in common what is counted. Where a transaction has many results,
+its runs are found as soon as it is told, for the processor has them at hand then, and it takes half the
+time. Where it has few, it is cheaper to do it for many transactions at once.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from itertools import compress, count, islice
-from operator import attrgetter, ne, sub
+from collections import defaultdict, deque
+from itertools import compress, count, groupby, islice
+from operator import attrgetter, itemgetter, ne, sub
 from typing import TYPE_CHECKING
 
 from spooler.events import (
@@ -27,26 +29,39 @@ from spooler.events import (
 )
 from spooler.histogram import LONG, QUICK, SIZES
 from spooler.ident import EPOCH, TAG_BITS
-from spooler.ops.counts import Counts, RouteCounts
+from spooler.ops.counts import Counts
 from spooler.ops.errors import Errors
 from spooler.result import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from spooler.ops.counts import RouteCounts
     from spooler.result import RecipientResult
 
-    _Verdict = tuple[str, str, str, int, bool, str]
+    _Results = Sequence[RecipientResult]
+    _Verdict = tuple[Outcome, str, int, bool, str]
+    _Facts = tuple[str, int, Outcome, str, int, bool, str, int, int]
 
-GATHERED = 1000  # transactions that wait to be counted, at most
+GATHERED = 1000  # answers of a place that wait to be counted, at most
+MANY = 5  # results of a transaction
 SUBJECTS = frozenset("01234567")
 """RFC 3463 section 3; what a server makes up beyond them is "x"."""
-_DELIVERED = Outcome.DELIVERED.value
-_PLACE = attrgetter("route", "destination", "mode")
-_VERDICT = attrgetter("route", "outcome._value_", "enhanced", "attempt", "uncertain", "hold")
-_TIMES = attrgetter("message_id", "at", "waited")
-_SIZE = attrgetter("size")
+_VARYING = ("outcome", "enhanced", "attempt", "uncertain", "hold", "at", "waited")
+_FACTS = attrgetter("route", "message_id", *_VARYING)
+_ROUTE = itemgetter(0)  # of these
+_FACTS_OF_ONE = attrgetter(*_VARYING)
 _LONG_FROM_IDS = tuple(bound + EPOCH for bound in LONG)  # ids hold the time since their own epoch
+
+
+class _Transactions:
+    """Of one route, destination and mode, not counted yet; `answers` are times in µs."""
+
+    __slots__ = ("answers", "count", "octets")
+
+    def __init__(self) -> None:
+        self.count = self.octets = 0
+        self.answers: list[int] = []
 
 
 class Metrics:
@@ -55,7 +70,12 @@ class Metrics:
     def __init__(self) -> None:
         self._counts = Counts()
         self._errors = Errors()
-        self._transactions: list[TransactionEnded] = []
+        self._transactions: dict[tuple[str, str, str], _Transactions] = {}
+        self._told = self._counted = 0
+        """Results: of transactions, and settled."""
+        self._known: deque[tuple[int, int, list[_Facts], list[int]]] = deque()
+        """Runs that are known before they are settled: how many results were told before, how many these are,
+        and the runs with their lengths; none of the rest of what was settled in part."""
         self._handlers: dict[type, Callable[..., None]] = {
             TransactionEnded: self._transaction,
             Claimed: self._claimed,
@@ -84,23 +104,30 @@ class Metrics:
         return counts
 
     def _transaction(self, event: TransactionEnded) -> None:
-        self._transactions.append(event)
-        if len(self._transactions) >= GATHERED:
-            self._count_transactions()
+        place = (event.route, event.destination, event.mode)
+        group = self._transactions.get(place)
+        if group is None:
+            group = self._transactions[place] = _Transactions()
+        group.count += 1
+        group.octets += event.size
+        if event.answer:
+            group.answers.append(event.answer)
+            if len(group.answers) >= GATHERED:
+                self._count_transactions()
+        results = event.results
+        if len(results) >= MANY:
+            self._known.append((self._told, len(results), *_runs_of_one(event)))
+        self._told += len(results)
 
     def _count_transactions(self) -> None:
-        events, self._transactions = self._transactions, []
-        groups: defaultdict[tuple[str, str, str], list[TransactionEnded]] = defaultdict(list)
-        for event, place in zip(events, map(_PLACE, events), strict=True):
-            groups[place].append(event)
+        groups, self._transactions = self._transactions, {}
         for (route, destination, mode), group in groups.items():
             if mode == "none":
                 continue  # no dialogue took place
             counts = self._counts.route(route)
-            modes = counts.transactions.setdefault(destination, {})
-            modes[mode] = modes.get(mode, 0) + len(group)
-            counts.octets += sum(map(_SIZE, group))
-            counts.answer_time.observe([event.answer for event in group if event.answer], QUICK)
+            _count(counts.transactions.setdefault(destination, {}), mode, group.count)
+            counts.octets += group.octets
+            counts.answer_time.observe(group.answers, QUICK)
 
     def _settled(self, event: Settled) -> None:
         results = event.results
@@ -108,34 +135,44 @@ class Metrics:
         counts.settle_time.observe([event.took], QUICK)
         counts.settle_sizes.observe([len(results)], SIZES)
         counts.late += event.late
-        routes: dict[str, RouteCounts] = {}
+        runs, lengths = self._runs_of(results)
         delivered = 0
-        for verdict, number in _counted([*map(_VERDICT, results)]).items():
-            name, outcome, enhanced, attempt, uncertain, hold = verdict
-            route = routes[name] = counts.route(name)
-            _count(route.outcomes, outcome, number)
-            _count(route.statuses, status_class(enhanced), number)
-            if outcome == _DELIVERED:
-                delivered += number
-            if attempt > 1:
-                route.retries += number
-            if uncertain:
-                route.uncertain += number
-            if hold:
-                route.held += number
-        if len(routes) == 1:
-            (only,) = routes.values()
-            _count_times(only, results, all_delivered=delivered == len(results))
-        else:
-            parts: defaultdict[str, list[RecipientResult]] = defaultdict(list)
-            for result in results:
-                parts[result.route].append(result)
-            for name, part in parts.items():
-                _count_times(routes[name], part, all_delivered=False)
+        for name in set(map(_ROUTE, runs)):
+            mine = [run[0] == name for run in runs]
+            delivered += _count_runs(counts.route(name), [*compress(runs, mine)], [*compress(lengths, mine)])
         if delivered < len(results):
             for result in results:
                 if result.outcome is not Outcome.DELIVERED:
                     self._errors.count(result)
+
+    def _runs_of(self, results: _Results) -> tuple[list[_Facts], list[int]]:
+        """Find the runs of what is settled: those that are known, and those of all that is in between."""
+        start = at = self._counted
+        end = self._counted = start + len(results)
+        runs: list[_Facts] = []
+        lengths: list[int] = []
+        unknown: list[RecipientResult] = []
+        known = self._known
+        while known and known[0][0] < end:
+            first, length, some, lengths_of_some = known.popleft()
+            unknown += results[at - start : first - start]
+            at = first + length
+            if at > end:  # the rest comes with what is settled next
+                known.appendleft((end, at - end, [], []))
+                at = first
+                break
+            if some:
+                runs += some
+                lengths += lengths_of_some
+            else:
+                unknown += results[first - start : at - start]
+        unknown += results[at - start :]
+        if unknown:
+            facts = list(map(_FACTS, unknown))
+            ends = [*compress(count(1), map(ne, facts, islice(facts, 1, None))), len(facts)]
+            lengths += map(sub, ends, [0, *ends])
+            runs += [facts[end - 1] for end in ends] if len(ends) < len(facts) else facts
+        return runs, lengths
 
     def _claimed(self, event: Claimed) -> None:
         route = self._counts.route(event.route)
@@ -178,32 +215,46 @@ def status_class(enhanced: str) -> str:
     return f"{parts[0]}.{parts[1] if parts[1] in SUBJECTS else 'x'}"
 
 
-def _counted(verdicts: list[_Verdict]) -> Mapping[_Verdict, int]:
+def _runs_of_one(event: TransactionEnded) -> tuple[list[_Facts], list[int]]:
+    """Find the runs of a transaction's results: mostly there is one, which takes a comparison to find out."""
+    facts = list(map(_FACTS_OF_ONE, event.results))
+    if facts.count(facts[0]) == len(facts):
+        return [(event.route, event.message_id, *facts[0])], [len(facts)]
+    runs = [(facts, len(list(alike))) for facts, alike in groupby(facts)]
+    return [(event.route, event.message_id, *facts) for facts, _ in runs], [length for _, length in runs]
+
+
+def _count_runs(route: RouteCounts, runs: list[_Facts], lengths: list[int]) -> int:
+    """Count runs of one route; return how many recipients were delivered to."""
+    route.queue_time.observe([run[8] for run in runs], LONG, lengths)
+    verdicts = _sum([run[2:7] for run in runs], lengths)
+    for (outcome, enhanced, attempt, uncertain, hold), number in verdicts.items():
+        _count(route.outcomes, outcome.value, number)
+        _count(route.statuses, status_class(enhanced), number)
+        if attempt > 1:
+            route.retries += number
+        if uncertain:
+            route.uncertain += number
+        if hold:
+            route.held += number
+    if any(outcome is not Outcome.DELIVERED for outcome, *_ in verdicts):
+        good = [run[2] is Outcome.DELIVERED for run in runs]
+        runs, lengths = [*compress(runs, good)], [*compress(lengths, good)]
+    delivered = sum(lengths)
+    times = route.delivery_time
+    times.observe([run[7] - (run[1] >> TAG_BITS) for run in runs], _LONG_FROM_IDS, lengths)
+    times.total -= EPOCH * delivered
+    return delivered
+
+
+def _sum(verdicts: list[_Verdict], lengths: list[int]) -> Mapping[_Verdict, int]:
     """Count each; mostly all are the same, and to compare costs less than to hash."""
     if verdicts.count(verdicts[0]) == len(verdicts):
-        return {verdicts[0]: len(verdicts)}
-    return Counter(verdicts)
-
-
-def _count_times(route: RouteCounts, results: Sequence[RecipientResult], *, all_delivered: bool) -> None:
-    runs, lengths = _runs(results)
-    route.queue_time.observe([waited for _, _, waited in runs], LONG, lengths)
-    if not all_delivered:
-        runs, lengths = _runs([result for result in results if result.outcome is Outcome.DELIVERED])
-    times = route.delivery_time
-    times.observe([at - (message_id >> TAG_BITS) for message_id, at, _ in runs], _LONG_FROM_IDS, lengths)
-    times.total -= EPOCH * sum(lengths)
-
-
-def _runs(results: Sequence[RecipientResult]) -> tuple[list[tuple[int, int, int]], list[int]]:
-    """Find results that follow one another and have their times in common, as those of a transaction mostly
-    do; give these times, and how many have them.
-    """
-    if not results:
-        return [], []
-    times = list(map(_TIMES, results))
-    ends = [*compress(count(1), map(ne, times, islice(times, 1, None))), len(times)]
-    return [times[end - 1] for end in ends], list(map(sub, ends, [0, *ends]))
+        return {verdicts[0]: sum(lengths)}
+    counted: defaultdict[_Verdict, int] = defaultdict(int)
+    for verdict, length in zip(verdicts, lengths, strict=True):
+        counted[verdict] += length
+    return counted
 
 
 def _count(counts: dict[str, int], key: str, count: int) -> None:

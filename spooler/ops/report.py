@@ -12,6 +12,7 @@ import msgspec
 
 from spooler.histogram import LONG, QUICK, Histogram
 from spooler.ops.course import Course, Point
+from spooler.ops.errors import ErrorView
 from spooler.result import Outcome
 
 if TYPE_CHECKING:
@@ -48,20 +49,6 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
         half, nine, most, nearly = (histogram.quantile(part, bounds) for part in (0.5, 0.9, 0.95, 0.99))
         mean = histogram.total // count if count else 0
         return cls(count=count, mean=mean, p50=half, p90=nine, p95=most, p99=nearly)
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why recipients were not delivered, in the server's words; `message_id` is one of theirs."""
-
-    outcome: str
-    count: int
-    route: str
-    destination: str
-    stage: str
-    code: int
-    enhanced: str
-    text: str
-    message_id: int
 
 
 class RouteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +89,8 @@ class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
     """From being enqueued to being delivered."""
     answer: Times
     """From end-of-data to the last final reply."""
-    reasons: list[Reason]
+    reasons: list[ErrorView]
+    """Why recipients were not delivered."""
     course: list[Point]
 
 
@@ -159,19 +147,6 @@ def sum_up(
         waited=Times.of(waited, LONG),
         delivery=Times.of(delivery, LONG),
         answer=Times.of(answer, QUICK),
-        reasons=[
-            Reason(
-                outcome=error.outcome,
-                count=error.count,
-                route=error.key.route,
-                destination=error.key.destination,
-                stage=error.key.stage,
-                code=error.key.code,
-                enhanced=error.key.enhanced,
-                text=error.key.text,
-                message_id=error.message_id,
-            )
-            for error in errors
-        ],
+        reasons=[ErrorView.of(error) for error in errors],
         course=course.points,
     )

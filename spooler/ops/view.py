@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from spooler.ident import time_of
+from spooler.ops.errors import ErrorView
 from spooler.ops.problems import Problem, problems
 from spooler.records import GAUGES, State
 from spooler.worker_standing import Outage, RouteStanding
@@ -85,22 +86,6 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
 
 
-class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
-    """An error in the server's words, as this command's processes met it since they started."""
-
-    route: str
-    destination: str
-    stage: str
-    code: int
-    enhanced: str
-    text: str
-    outcome: str
-    count: int
-    first_at: int
-    last_at: int
-    message_id: int
-
-
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """All of the page but its charts.
 
@@ -158,22 +143,7 @@ async def status(watch: Watch, *, version: str) -> Status:
 
 def errors(watch: Watch, most: int) -> list[ErrorView]:
     """Return the most frequent errors."""
-    return [
-        ErrorView(
-            route=one.key.route,
-            destination=one.key.destination,
-            stage=one.key.stage,
-            code=one.key.code,
-            enhanced=one.key.enhanced,
-            text=one.key.text,
-            outcome=one.outcome,
-            count=one.count,
-            first_at=one.first,
-            last_at=one.last,
-            message_id=one.message_id,
-        )
-        for one in watch.gathering.errors.top(most)
-    ]
+    return [ErrorView.of(one) for one in watch.gathering.errors.top(most)]
 
 
 def routes_of(sample: Sample, standings: dict[int, WorkerStanding], now: int) -> list[RouteView]:

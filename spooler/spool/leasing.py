@@ -1,4 +1,4 @@
-"""Workers and their leases: register, beat, claim, release, rescue.
+"""Workers and their leases: register, beat, claim, release; of dead ones see `spooler.spool.rescuing`.
 
 Not every claim needs to be on disk before it is acted upon. On SQLite a claim is committed without fsync:
 losing it takes a power cut, which also ends the worker that claimed, on the same machine. Its lease is
@@ -17,9 +17,7 @@ import msgspec
 
 from spooler.claim import Claim, Want
 from spooler.envelope import Priority
-from spooler.ident import time_of
 from spooler.records import State, WorkerRow
-from spooler.result import Doubtful
 from spooler.spool import isolating, sql
 from spooler.spool.of_job import JobClaims
 from spooler.spool.statements import leasing as st
@@ -27,18 +25,17 @@ from spooler.spool.tallies import Deltas, slot
 from spooler.worker_standing import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
     from spooler.ident import IdMaker
     from spooler.spool.connect import Database
-    from spooler.spool.runs import Runs
     from spooler.worker_standing import WorkerStanding
 
 Key = tuple[int, int]  # message_id, n
 
-RESCUE_BATCH = 1000  # recipients in a transaction
+PAGE = 1000  # recipients in a transaction
 LONG = 4  # recipients a message: from here on SQLite takes them quicker message by message
 SHARE = 8  # a lower class that has something due gets at least 1/SHARE of a claim
 _CLAIMS = msgspec.json.Decoder(list[Claim], strict=False)  # SQLite's JSON says 0 and 1 for false and true
@@ -47,9 +44,8 @@ _CLAIMS = msgspec.json.Decoder(list[Claim], strict=False)  # SQLite's JSON says 
 class Leases:
     """What one store knows of its workers' leases."""
 
-    def __init__(self, db: Database, runs: Runs) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._runs = runs
         self._mutex = threading.Lock()
         self._owed: dict[tuple[str, int], int] = {}  # (route, priority) -> eighths of a recipient
         self._held: dict[int, int] = {}  # worker -> how many it holds, or more
@@ -169,7 +165,7 @@ class Leases:
 
         def work(conn: Connection) -> int:
             return sum(
-                _unlease(conn, worker, page, partial(sql.run, conn, st.RELEASE, page, worker=worker, due=due))
+                unlease(conn, worker, page, partial(sql.run, conn, st.RELEASE, page, worker=worker, due=due))
                 for page in sql.pages(st.RELEASE, list(dict.fromkeys(keys)))
             )
 
@@ -191,106 +187,24 @@ class Leases:
         self._settle_doubts(worker)
         self._db.write(lambda conn: sql.run(conn, st.FENCE, worker=worker, now=now))
         if self._held.get(worker, 1) > 0:
-            for keys in iter(lambda: self._next_leased(worker, (0, -1)), []):
+            for keys in iter(lambda: self.next_leased(worker, (0, -1)), []):
                 self.release(worker, keys, due=0)
-        self._remove(worker)
+        self.remove(worker)
 
-    def rescue(
-        self,
-        worker: int,
-        *,
-        now: int,
-        due: int,
-        uncertain: bool,
-        doubtful: Mapping[str, Doubtful],
-        text: str,
-    ) -> int:
-        """Take a dead worker's recipients from it; returns how many there were."""
-        # first nothing more can be claimed for it, then what it holds is looked for
-        fenced = self._db.write(lambda conn: sql.change(conn, st.FENCE, worker=worker, now=now))
-        if not fenced:
-            return 0  # rescued already: a worker's row goes last
-        rescued = 0
-        last = (0, -1)
-        while keys := self._next_leased(worker, last):
-            last = keys[-1]
-            if uncertain:
-                rescued += self._take_doubtful(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
-            else:
-                rescued += self._db.write(partial(_take_safe, worker=worker, keys=keys, due=due))
-        self._remove(worker)
-        return rescued
-
-    def doubt(
-        self,
-        worker: int,
-        keys: Sequence[Key],
-        *,
-        now: int,
-        due: int,
-        doubtful: Mapping[str, Doubtful],
-        text: str,
-    ) -> int:
-        """Take recipients from a dead worker that may have been delivered; returns how many it still held.
-
-        So it does with those that the worker has by its journal alone, for this database knows nothing of it.
-        """
-        return sum(
-            self._take_doubtful(worker, page, now=now, due=due, doubtful=doubtful, text=text, adopt=True)
-            for page in sql.pages(st.RECORD_UNCERTAIN, list(dict.fromkeys(keys)))
-        )
-
-    def _take_doubtful(
-        self,
-        worker: int,
-        keys: Sequence[Key],
-        *,
-        now: int,
-        due: int,
-        doubtful: Mapping[str, Doubtful],
-        text: str,
-        adopt: bool = False,
-    ) -> int:
-        run = self._runs.take(len(keys), now=now)
-        otherwise = Doubtful(due)
-
-        def work(conn: Connection) -> int:
-            deltas = Deltas()
-            if adopt:
-                _adopt(conn, worker, keys, deltas)
-            routes: dict[str, Doubtful] = {}
-            total = 0
-            for route, state, count in sql.run(conn, st.LEASED_STATES, keys, worker=worker).all():
-                routes[route] = doubtful.get(route, otherwise)
-                # an uncertain attempt is an attempt
-                held = state == State.HELD.value or routes[route].hold
-                deltas.move(
-                    route, State.ACTIVE.value, State.HELD.value if held else State.DEFERRED.value, count
-                )
-                deltas[route, State.DEFERRALS.value] += count
-                deltas[route, State.UNCERTAIN.value] += count
-                total += count
-            if total:
-                sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)
-                for route, then in routes.items():
-                    facts = {"route": route, "due": then.due, "hold": then.hold, "text": text}
-                    sql.run(conn, st.RESCUE_UNCERTAIN, keys, worker=worker, **facts)
-                deltas.apply(conn, slot())
-            return total
-
-        return self._db.write(work)
-
-    def _next_leased(self, worker: int, after: Key) -> list[Key]:
+    def next_leased(self, worker: int, after: Key) -> list[Key]:
+        """Return the next recipients that a worker holds, none behind the last."""
         return self._db.read(
             lambda conn: [
                 (row[0], row[1])
                 for row in sql.run(
-                    conn, st.NEXT_LEASED, worker=worker, message_id=after[0], n=after[1], limit=RESCUE_BATCH
+                    conn, st.NEXT_LEASED, worker=worker, message_id=after[0], n=after[1], limit=PAGE
                 )
             ]
         )
 
-    def _remove(self, worker: int) -> None:
+    def remove(self, worker: int) -> None:
+        """Forget a worker that holds nothing any more."""
+
         def work(conn: Connection) -> None:
             sql.run(conn, st.FOLD_TALLIES, worker=worker, slot=slot())
             if not self._db.is_postgres:
@@ -394,7 +308,7 @@ def _keys(claims: Sequence[Claim]) -> list[Key]:
     return [(claim.message_id, recipient.n) for claim in claims for recipient in claim.recipients]
 
 
-def _unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callable[[], object]) -> int:
+def unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callable[[], object]) -> int:
     """Do `change`, which takes the lease of `worker` off these rows, and count it; returns how many."""
     deltas = Deltas()
     total = 0
@@ -405,17 +319,3 @@ def _unlease(conn: Connection, worker: int, keys: Sequence[Key], change: Callabl
         change()
         deltas.apply(conn, worker)
     return total
-
-
-def _adopt(conn: Connection, worker: int, keys: Sequence[Key], deltas: Deltas) -> None:
-    """Put those under the lease of an unknown worker that its journal says it had; see `st.ADOPT`."""
-    whose = {"worker": worker, "since": time_of(worker)}
-    found = sql.run(conn, st.FORGOTTEN_STATES, keys, **whose).all()
-    for route, state, count in found:
-        deltas.move(route, state, State.ACTIVE.value, count)
-    if found:
-        sql.run(conn, st.ADOPT, keys, **whose)
-
-
-def _take_safe(conn: Connection, *, worker: int, keys: Sequence[Key], due: int) -> int:
-    return _unlease(conn, worker, keys, partial(sql.run, conn, st.RESCUE_SAFE, keys, worker=worker, due=due))

@@ -25,6 +25,7 @@ from spooler.spool.chores import Chores
 from spooler.spool.connect import Database, connect
 from spooler.spool.leasing import Leases
 from spooler.spool.place import parse_place
+from spooler.spool.rescuing import Rescues
 from spooler.spool.runs import Runs
 from spooler.spool.standing import check_schema
 
@@ -47,7 +48,8 @@ class Store:
         self._db = db
         self._ids = id_maker or IdMaker()
         self._runs = Runs()
-        self._leases = Leases(db, self._runs)
+        self._leases = Leases(db)
+        self._rescues = Rescues(db, self._runs, self._leases)
         self._chores = Chores(db, self._runs)
         self._waiter = wake.Waiter(db, uuid)
 
@@ -138,7 +140,7 @@ class Store:
         then due, or held, as `doubtful` says for its route, or due at `due` where it says nothing.
         """
         text = f"worker {format_id(worker)} stopped before it recorded a result"
-        rescued = self._leases.rescue(
+        rescued = self._rescues.rescue(
             worker, now=now, due=due, uncertain=uncertain, doubtful=doubtful, text=text
         )
         if rescued:
@@ -156,7 +158,7 @@ class Store:
     ) -> int:
         """Take from a dead worker what its journal leaves open: as `rescue`, of these recipients alone."""
         text = f"worker {format_id(worker)} stopped before it had the answer to its end of data"
-        return self._leases.doubt(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
+        return self._rescues.doubt(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
 
     # delivery
 

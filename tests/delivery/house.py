@@ -15,6 +15,7 @@ import trio
 from spooler.config import Config, Duration, Retry, Route, Worker
 from spooler.delivery.drain import Drain
 from spooler.envelope import BodyType, Content, NewMessage, NewRecipient
+from spooler.events import Settled, TransactionEnded
 from spooler.sink.script import Script
 from spooler.sink.server import serve
 from spooler.sink.state import SinkOptions
@@ -152,6 +153,9 @@ class House:
         """Deliver what is queued to the sinks, as one route."""
         with trio.fail_after(10 * 86400):
             await self.worker({"default": route_to(*sinks, **route)}, until_empty=until_empty).run()
+        told = [one for event in self.events if isinstance(event, TransactionEnded) for one in event.results]
+        settled = [one for event in self.events if isinstance(event, Settled) for one in event.results]
+        assert settled == told, "in the order in which they were told, and each once"
 
     def story(self, message: int) -> list[tuple[str, int, str, bool]]:
         """Return (address, attempt, outcome, uncertain) of a message's ledger, in order."""

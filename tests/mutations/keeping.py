@@ -74,7 +74,7 @@ DELIVERY = (
     ),
     Mutation(
         "open intents of a worker that is not known dropped",
-        "spooler/spool/leasing.py",
+        "spooler/spool/rescuing.py",
         "            if adopt:\n",
         "            if False:\n",
         (_RECOVERY, "tests/spool/test_uncertain.py"),
@@ -284,7 +284,7 @@ SPOOL = (
     ),
     Mutation(
         "an uncertain rescue leaves no row",
-        "spooler/spool/leasing.py",
+        "spooler/spool/rescuing.py",
         "sql.run(conn, st.RECORD_UNCERTAIN, keys, worker=worker, now=now, text=text, run=run)",
         "pass",
         ("tests/spool/test_leases.py",),

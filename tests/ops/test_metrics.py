@@ -25,7 +25,7 @@ from spooler.events import (
 )
 from spooler.histogram import LONG, QUICK, Histogram
 from spooler.ident import IdMaker, time_of
-from spooler.ops.counts import ROUTES_AT_ONCE, Counts
+from spooler.ops.counts import ROUTES_AT_ONCE, Counts, RouteCounts
 from spooler.ops.metrics import GATHERED, Metrics, status_class
 from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
@@ -49,7 +49,8 @@ def result(n: int = 0, outcome: Outcome = Outcome.DELIVERED, **more: Any) -> Rec
 
 
 def transaction(*results: RecipientResult, mode: str = "chunked", answer: int = 4000) -> TransactionEnded:
-    return TransactionEnded(IDENT, "a@x", 10, results[0].route, "unix:/x", mode, 5000, answer, results)
+    first = results[0]
+    return TransactionEnded(first.message_id, "a@x", 10, first.route, "unix:/x", mode, 5000, answer, results)
 
 
 def counted(*events: Event) -> Counts:
@@ -94,45 +95,70 @@ def test_times_are_of_the_right_recipients(others: list[RecipientResult]) -> Non
     assert LONG[bucket] == 5 * SECOND  # bounds are upper ones, and included
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_however_results_follow_one_another(seed: int) -> None:
-    """Counted in runs, as a transaction gives them: the same as one by one."""
-    rng = random.Random(seed)
-    makers = [IdMaker().make(NOW - rng.randrange(10 * SECOND)) for _ in range(3)]
-    results: list[RecipientResult] = []
+def _as_counted_one_by_one(results: list[RecipientResult], name: str) -> RouteCounts:
+    expected = Counts().route(name)
+    for one in (one for one in results if one.route == name):
+        expected.outcomes[one.outcome.value] = expected.outcomes.get(one.outcome.value, 0) + 1
+        expected.statuses["2.0"] = expected.statuses.get("2.0", 0) + 1
+        expected.retries += one.attempt > 1
+        expected.uncertain += one.uncertain
+        expected.held += bool(one.hold)
+        expected.queue_time.observe([one.waited], LONG)
+        ages = [one.at - time_of(one.message_id)] if one.outcome is Outcome.DELIVERED else []
+        expected.delivery_time.observe(ages, LONG)
+    return expected
+
+
+def _transactions(rng: random.Random, *, all_delivered: bool, routes: list[str]) -> list[TransactionEnded]:
+    """Make transactions with few and with many results, which may be alike or not."""
+    made = []
     for _ in range(rng.randrange(1, 40)):
-        at, waited = NOW + rng.randrange(2), rng.randrange(3) * SECOND
-        outcome = rng.choice(list(Outcome)[: 1 if seed % 3 == 0 else None])
-        more: dict[str, Any] = {
-            "message_id": rng.choice(makers),
-            "route": "default" if seed % 2 else rng.choice(["default", "far"]),
-            "uncertain": outcome is Outcome.DEFERRED and rng.random() < 0.3,
-            "hold": "why" if outcome is Outcome.DEFERRED and rng.random() < 0.3 else "",
-        }
-        results += [
-            msgspec.structs.replace(
-                result(n, outcome, at=at, waited=waited, attempt=rng.choice([1, 1, 2])), **more
-            )
-            for n in range(rng.choice([1, 1, 5]))
-        ]
-    counts = counted(Settled(results, 0, 1))
-    for name in {one.route for one in results}:
-        mine = [one for one in results if one.route == name]
-        expected = Counts().route(name)
-        for one in mine:
-            expected.outcomes[one.outcome.value] = expected.outcomes.get(one.outcome.value, 0) + 1
-            expected.retries += one.attempt > 1
-            expected.uncertain += one.uncertain
-            expected.held += bool(one.hold)
-            expected.queue_time.observe([one.waited], LONG)
-            if one.outcome is Outcome.DELIVERED:
-                expected.delivery_time.observe([one.at - time_of(one.message_id)], LONG)
-        expected.statuses = {"2.0": len(mine)}
+        ident, route = IdMaker().make(NOW - rng.randrange(10 * SECOND)), rng.choice(routes)
+        results: list[RecipientResult] = []
+        for _ in range(rng.choice([1, 1, 3])):
+            outcome = Outcome.DELIVERED if all_delivered else rng.choice(list(Outcome))
+            deferred = outcome is Outcome.DEFERRED
+            alike: dict[str, Any] = {
+                "message_id": ident,
+                "route": route,
+                "outcome": outcome,
+                "at": NOW + rng.randrange(2),
+                "waited": rng.randrange(3) * SECOND,
+                "attempt": rng.choice([1, 1, 2]),
+                "uncertain": deferred and rng.random() < 0.3,
+                "hold": "why" if deferred and rng.random() < 0.3 else "",
+            }
+            results += [msgspec.structs.replace(result(n), **alike) for n in range(rng.choice([1, 1, 4, 20]))]
+        made.append(transaction(*results))
+    return made
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("seed", range(40))
+def test_however_results_follow_one_another(seed: int, told: bool) -> None:
+    """Counted in runs, from when they were told or not, and settled in any parts: the same as one by one."""
+    rng = random.Random(seed)
+    routes = ["default", "far"] if seed % 2 else ["default"]
+    transactions = _transactions(rng, all_delivered=seed % 3 == 0, routes=routes)
+    metrics, counts = Metrics(), Counts()
+    settled: list[RecipientResult] = []
+    waiting: list[RecipientResult] = []
+    while transactions or waiting:
+        if transactions and (not waiting or rng.random() < 0.6):
+            event = transactions.pop()
+            waiting += event.results
+            if told:
+                metrics(event)
+            continue
+        some = rng.randrange(1, len(waiting) + 1)
+        metrics(Settled(waiting[:some], 0, 1))
+        settled += waiting[:some]
+        del waiting[:some]
+        counts.add(metrics.take())
+    for name in {one.route for one in settled}:
         found = counts.route(name)
-        if not expected.delivery_time.count:
-            assert found.delivery_time.count == 0
-            found.delivery_time = expected.delivery_time
-        assert found == expected
+        found.transactions, found.octets, found.answer_time = {}, 0, Histogram()  # not what this is about
+        assert found == _as_counted_one_by_one(settled, name)
 
 
 def test_transactions_by_place_and_mode() -> None:

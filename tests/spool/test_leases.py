@@ -9,7 +9,7 @@ import pytest
 from spooler.ident import format_id
 from spooler.records import WorkerRow
 from spooler.result import Outcome
-from spooler.spool import leasing
+from spooler.spool import leasing, rescuing
 from spooler.worker_standing import WorkerStanding, encode
 from tests.spool.making import (
     DUE,
@@ -171,7 +171,7 @@ def test_rescue_uncertain(store: Store, other: Store) -> None:
 
 def test_rescue_of_many(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rescue goes through the queue in small transactions, finds everything, and leaves others alone."""
-    monkeypatch.setattr(leasing, "RESCUE_BATCH", 10)
+    monkeypatch.setattr(leasing, "PAGE", 10)
     put(store, *(message(*(f"u{i}@example.org" for i in range(20))) for _ in range(5)))
     me, them = worker(store), worker(store)
     taken = [claim(store, who, limit=7) for who in (me, them) * 7]
@@ -201,7 +201,7 @@ def test_rescue_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     me = worker(store)
     claim(store, me)
     with monkeypatch.context() as patch:
-        patch.setattr(leasing, "_take_safe", lambda *_, **__: 1 / 0)
+        patch.setattr(rescuing, "_take_safe", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.rescue(me, now=DUE, due=LATER, uncertain=False)
 
