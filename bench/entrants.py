@@ -24,7 +24,7 @@ from bench.filling import fill, sample
 from bench.measured import Cost, measure
 from bench.places import Spools, Target, target
 from spooler.errors import SpoolerError
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.records import State
 from spooler.spool.store import Store
 from tests.servers.postfix import hindrance as postfix_hindrance

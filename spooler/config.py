@@ -103,7 +103,7 @@ class Route(Section, frozen=True):
     adapt: bool = True
     """Find out how many sessions help, and how deep; else as many as allowed from the first mail on."""
     mode: Literal["chunked", "pipelined", "lockstep"] = "chunked"
-    """The boldest way in which transactions may follow one another; see `spooler.lmtp.trust.Mode`."""
+    """The boldest way in which transactions may follow one another; see `spooler.lmtp.mode.Mode`."""
     recipients: Count = 100
     """Most recipients in a transaction."""
     idle: Duration = Duration(30)

@@ -12,7 +12,7 @@ from spooler.address import show
 from spooler.cli.render import human_duration, local_time, plural, print_json, print_table
 from spooler.cli.walking import positions
 from spooler.ident import now_us
-from spooler.ops.view import RouteView, routes_of
+from spooler.ops.status import routes_of
 from spooler.policy.pace import lasting, work
 from spooler.records import QueueFilter, State
 from spooler.spool.store import Store
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from spooler.cli.options import Settings
     from spooler.command import Pause
+    from spooler.ops.view import RouteView
 
 _WHY_LIMIT = 200  # characters
 

@@ -24,7 +24,7 @@ from spooler.events import (
     SecurityTrouble,
     SessionEnded,
 )
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.net.lost import SessionLostError
 from spooler.net.opening import open_session
 from spooler.net.transport import ConnectError

@@ -16,7 +16,7 @@ import trio
 from spooler.delivery.mailboxes import Mailboxes
 from spooler.delivery.parcel import Circumstances, Parcel, reckon
 from spooler.events import TransactionEnded, WindowMoved
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.policy.health import Health
 from spooler.policy.shut import CODES as SHUT_CODES
 from spooler.policy.shut import GRAIN, ShutMailboxes, shuts

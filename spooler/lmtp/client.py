@@ -64,12 +64,13 @@ from spooler.lmtp import commands
 from spooler.lmtp.body import ChunkedBody
 from spooler.lmtp.errors import LocalProtocolError
 from spooler.lmtp.listener import Listener
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.slots import State
-from spooler.lmtp.trust import Mode, Trust
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
     from spooler.lmtp.transaction import Transaction
+    from spooler.lmtp.trust import Trust
 
 MAX_CARRIED = 8  # transactions that may wait for the same proof
 DEPTH = 16  # chunked transactions in flight: on a line of 20 ms more gains little, and each may be doubled

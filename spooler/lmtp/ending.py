@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 from spooler.lmtp import commands
 from spooler.lmtp.events import Event, Finished
 from spooler.lmtp.limits import Served
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.preamble import Preamble
 from spooler.lmtp.proof import OpenTransactions
 from spooler.lmtp.slots import State
-from spooler.lmtp.trust import Mode, Trust
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
     from spooler.lmtp.body import ChunkedBody, DataBody
     from spooler.lmtp.transaction import Transaction
+    from spooler.lmtp.trust import Trust
 
 # members of enums by a name of their own: to look one up in its class takes five times as long (Python 3.11)
 _READY, _CLOSING, _CLOSED = State.READY, State.CLOSING, State.CLOSED

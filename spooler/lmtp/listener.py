@@ -13,13 +13,14 @@ from spooler.lmtp.ending import Ending
 from spooler.lmtp.errors import RemoteProtocolError
 from spooler.lmtp.events import Event, GoAhead, ServerClosing
 from spooler.lmtp.grammar import END_OF_DATA
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.slots import CLOSING, DUE, Slot, State
-from spooler.lmtp.trust import Mode, Trust
 from spooler.reply import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from spooler.lmtp.trust import Trust
     from spooler.reply import Reply
 
 # members of enums by a name of their own: to look one up in its class takes five times as long (Python 3.11)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.transaction import Transaction
-from spooler.lmtp.trust import Mode
 from spooler.reply import Reply, Stage
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from spooler.envelope import BodyType, Notify
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.reply import Reply
 
 

@@ -28,10 +28,10 @@ Nothing here does I/O, locks or waits.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from spooler.lmtp.limits import Limits
+from spooler.lmtp.mode import Mode
 from spooler.reply import Reply, Stage
 
 if TYPE_CHECKING:
@@ -40,27 +40,6 @@ if TYPE_CHECKING:
 _MARKED = {Stage.MAIL: True, Stage.RCPT: False, Stage.FINAL: False, Stage.RSET: False}
 """Whether the marker must, or must not, stand in a positive reply; stages left out do not matter."""
 _LONGEST_PROBATION = 1 << 10  # transactions
-
-
-class Mode(IntEnum):
-    """How transactions may follow one another; a lower one is simpler."""
-
-    LOCKSTEP = 0
-    """Each command waits for the reply to the one before."""
-    PIPELINED = 1
-    """MAIL, RCPT and DATA in one write; the next envelope may share one with the body."""
-    CHUNKED = 2
-    """BDAT: whole transactions back to back."""
-
-    @property
-    def word(self) -> str:
-        """For logs and the configuration."""
-        return self.name.lower()
-
-    @classmethod
-    def of(cls, word: str) -> Mode:
-        """Return the mode of a word; raises KeyError."""
-        return cls[word.upper()]
 
 
 class Trust:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from spooler.credentials import Account
 from spooler.destination import Destination
-from spooler.lmtp.trust import Mode, Trust
+from spooler.lmtp.mode import Mode
+from spooler.lmtp.trust import Trust
 from spooler.net.poller import Poller
 from spooler.net.security import Security, security_for
 from spooler.net.transport import dial as dial_socket

@@ -14,7 +14,7 @@ from spooler.credentials import Credentials
 from spooler.destination import Destination, InetDestination, parse_destination
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import UsageError
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.net.security import Security
 from spooler.oneshot.protecting import TlsWishes, protect
 from spooler.oneshot.usual import usual_destinations, usual_port

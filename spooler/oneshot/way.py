@@ -6,7 +6,7 @@ import msgspec
 
 from spooler.config import Timeouts
 from spooler.destination import Destination
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.net.security import Security
 from spooler.policy.classify import Verdict
 from spooler.result import Outcome

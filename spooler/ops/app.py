@@ -19,7 +19,7 @@ from spooler.ops.exposition import CONTENT_TYPE, render
 from spooler.ops.guard import Guard
 from spooler.ops.page import page
 from spooler.ops.readiness import readiness
-from spooler.ops.view import errors, status
+from spooler.ops.status import errors, status
 from spooler.plain import plain
 from spooler.records import QueueFilter
 

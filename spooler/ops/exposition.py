@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from spooler.histogram import LONG, QUICK, SIZES, Histogram
 from spooler.ident import time_of
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.records import GAUGES, State
 
 if TYPE_CHECKING:

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from spooler.ops.problems import Problem, problems
-from spooler.ops.view import (
-    DestinationView,
-    RouteView,
-    WorkerView,
-    destinations_of,
-    routes_of,
-    worker_of,
-)
+from spooler.ops.status import destinations_of, routes_of, worker_of
+from spooler.ops.view import DestinationView, RouteView, WorkerView
 from spooler.records import State
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from spooler.lmtp.client import Client
 from spooler.lmtp.errors import RemoteProtocolError
 from spooler.lmtp.events import Event, Finished, Greeting
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.transaction import Recipient, Transaction
-from spooler.lmtp.trust import Mode, Trust
+from spooler.lmtp.trust import Trust
 from spooler.policy.classify import Seen, Verdict, judge
 from spooler.result import Outcome
 from tests.lmtp.server_model import Flavour, Model

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from spooler.lmtp.client import Client
 from spooler.lmtp.events import Event, Finished, GoAhead, Greeting, Ready
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.transaction import Recipient, Transaction
-from spooler.lmtp.trust import Mode, Trust
+from spooler.lmtp.trust import Trust
 
 if TYPE_CHECKING:
     from spooler.reply import Reply, Stage

@@ -7,7 +7,8 @@ import pytest
 from spooler.lmtp.client import MAX_CARRIED
 from spooler.lmtp.errors import RemoteProtocolError
 from spooler.lmtp.events import Finished, GoAhead, ServerClosing
-from spooler.lmtp.trust import Mode, Trust
+from spooler.lmtp.mode import Mode
+from spooler.lmtp.trust import Trust
 from spooler.reply import Stage
 from tests.lmtp.peer import LOCKSTEP_HELLO, Peer, envelope, told, trusted
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from spooler.lmtp.client import WINDOW, Client
 from spooler.lmtp.errors import LocalProtocolError, RemoteProtocolError
 from spooler.lmtp.events import Finished, ServerClosing
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.outgoing import BURST
 from spooler.lmtp.transaction import Transaction
-from spooler.lmtp.trust import Mode, Trust
 from spooler.reply import Reply, Stage
 from tests.lmtp.peer import BODY, CHUNKING_HELLO, Peer, chunked, envelope, told, trusted
+
+if TYPE_CHECKING:
+    from spooler.lmtp.trust import Trust
 
 MAIL, RCPT, FINAL, RSET = "250 2.1.0", "250 2.1.5", "250 2.0.0 saved", "250 2.0.0 reset"
 NOBODY = "503 5.5.0 no valid recipients"

@@ -10,8 +10,9 @@ import pytest
 from spooler.lmtp.client import Client
 from spooler.lmtp.errors import LocalProtocolError, RemoteProtocolError
 from spooler.lmtp.events import Finished, GoAhead, Greeting, Ready, Refused, ServerClosing
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.slots import State
-from spooler.lmtp.trust import Mode, Trust
+from spooler.lmtp.trust import Trust
 from spooler.reply import Stage
 from tests.lmtp.peer import BODY, HELLO, LOCKSTEP_HELLO, Peer, envelope, told, trusted
 

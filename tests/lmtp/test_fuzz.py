@@ -14,9 +14,9 @@ from spooler.intake.normalise import normalise
 from spooler.lmtp.errors import LocalProtocolError, RemoteProtocolError
 from spooler.lmtp.events import Event, Finished
 from spooler.lmtp.grammar import MAX_REPLY_LINE, MAX_REPLY_LINES
+from spooler.lmtp.mode import Mode
 from spooler.lmtp.replies import ReplyReader
 from spooler.lmtp.transaction import Recipient, Transaction
-from spooler.lmtp.trust import Mode
 from tests.lmtp.peer import CHUNKING_HELLO, HELLO, LOCKSTEP_HELLO, Peer, chunked, envelope, told, trusted
 from tests.lmtp.wire_readers import Heard, lenient, strict
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from tests.lmtp.model_run import Run, check
 from tests.lmtp.server_model import FAULTS, Flavour
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spooler.lmtp.trust import Mode, Trust
+from spooler.lmtp.mode import Mode
+from spooler.lmtp.trust import Trust
 from spooler.reply import Reply
 from tests.lmtp.peer import envelope
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from spooler.destination import parse_destination
-from spooler.lmtp.trust import Mode
+from spooler.lmtp.mode import Mode
 from spooler.net.pool import Pool
 from tests.net.peer import connected
 

@@ -1,0 +1,198 @@
+"""How everything stands, put together for people: what the JSON API and the status page show.
+
+The spool tells what is queued, workers tell with each beat how their routes stand, and this command's own
+processes what went wrong. Times are µs UTC; `spooler.plain` makes them readable.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spooler.ident import time_of
+from spooler.ops.errors import ErrorView
+from spooler.ops.problems import Problem, problems
+from spooler.ops.view import DestinationView, RouteView, WorkerView
+from spooler.records import GAUGES, State
+
+if TYPE_CHECKING:
+    from spooler.ops.watch import Watch
+    from spooler.records import WorkerRow
+    from spooler.sample import Sample
+    from spooler.worker_standing import RouteStanding, WorkerStanding
+
+RATE_OVER = 10.0  # seconds
+BEATLESS = 15_000_000  # µs: three beats that did not come
+TOP_ERRORS = 12
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """All of the page but its charts.
+
+    `rate` is deliveries a second; `done_in` seconds, at that rate, what is
+    queued on routes that take mail is done.
+    """
+
+    at: int
+    version: str
+    started: int
+    answers: bool
+    trouble: str
+    problems: list[Problem]
+    rate: float
+    done_in: float | None
+    routes: list[RouteView]
+    destinations: list[DestinationView]
+    workers: list[WorkerView]
+    errors: list[ErrorView]
+
+
+async def status(watch: Watch, *, version: str) -> Status:
+    """Put everything together."""
+    sample = await watch.sample()
+    standings = watch.standings()
+    now = watch.clock()
+    routes = [] if sample is None else routes_of(sample, standings, now)
+    destinations = destinations_of(routes, standings)
+    workers = [] if sample is None else [worker_of(row, standings.get(row.id), now) for row in sample.workers]
+    rate = watch.history.rate(RATE_OVER)
+    moving = [route for route in routes if route.served and not route.paused and route.outage is None]
+    todo = sum(route.queued - route.states[State.HELD.value] for route in moving)
+    return Status(
+        at=now,
+        version=version,
+        started=watch.started,
+        answers=watch.answers,
+        trouble=watch.trouble,
+        problems=problems(
+            answers=watch.answers,
+            trouble=watch.trouble,
+            routes=routes,
+            destinations=destinations,
+            workers=workers,
+            now=now,
+        ),
+        rate=rate,
+        done_in=todo / rate if rate > 0 else None,
+        routes=routes,
+        destinations=destinations,
+        workers=workers,
+        errors=errors(watch, TOP_ERRORS),
+    )
+
+
+def errors(watch: Watch, most: int) -> list[ErrorView]:
+    """Return the most frequent errors."""
+    return [ErrorView.of(one) for one in watch.gathering.errors.top(most)]
+
+
+def routes_of(sample: Sample, standings: dict[int, WorkerStanding], now: int) -> list[RouteView]:
+    """Put together what the spool and the workers tell of each route."""
+    counts: dict[str, Counter[State]] = {}
+    for row in sample.tallies:
+        counts.setdefault(row.route, Counter())[row.state] += row.count
+    for standing in standings.values():
+        for name in standing.routes:
+            counts.setdefault(name, Counter())
+    oldest: dict[str, int] = {}
+    for one in sample.oldest:
+        oldest[one.route] = min(oldest.get(one.route, one.message_id), one.message_id)
+    return [
+        _route(name, states, oldest.get(name), sample.due.get(name), standings, now)
+        for name, states in sorted(counts.items())
+    ]
+
+
+def _route(
+    name: str,
+    counts: Counter[State],
+    oldest: int | None,
+    due: int | None,
+    standings: dict[int, WorkerStanding],
+    now: int,
+) -> RouteView:
+    served = [(standing, standing.routes[name]) for standing in standings.values() if name in standing.routes]
+    ones = [one for _, one in served]
+    outages = [one.outage for one in ones if one.outage is not None]
+    return RouteView(
+        name=name,
+        states={state.value: counts[state] for state in GAUGES},
+        ended={state.value: counts[state] for state in State if state not in GAUGES},
+        oldest=None if oldest is None else time_of(oldest),
+        due=due,
+        destinations=list(dict.fromkeys(place for one in ones for place in one.destinations)),
+        served=bool(ones),
+        paused=bool(ones) and all(one.paused for one in ones),
+        # where one worker gets through, the route is not down
+        outage=min(outages, key=lambda one: one.since) if ones and len(outages) == len(ones) else None,
+        limits=_limits(name, served, waits=any(counts[state] for state in GAUGES), due=due, now=now),
+        phase=next((one.phase for one in ones if one.phase), ""),
+        depth=max((one.depth for one in ones), default=0),
+        **_sums(ones),
+    )
+
+
+def _sums(ones: list[RouteStanding]) -> dict[str, int]:
+    return {
+        "sessions": sum(one.sessions for one in ones),
+        "window": sum(one.window for one in ones),
+        "limit": sum(one.limit for one in ones),
+        "shut": sum(one.shut_count for one in ones),
+        "parked": sum(one.parked for one in ones),
+    }
+
+
+def _limits(
+    name: str, served: list[tuple[WorkerStanding, RouteStanding]], *, waits: bool, due: int | None, now: int
+) -> str:
+    """Say what keeps a route from going faster."""
+    if not waits:
+        return ""
+    if not served:
+        return "no worker serves it"
+    words = dict.fromkeys(standing.limited_by(name) for standing, _ in served)
+    told = "; ".join(word for word in words if word)
+    if told:
+        return told
+    return "nothing is due yet" if due is None or due > now else "claiming"
+
+
+def destinations_of(routes: list[RouteView], standings: dict[int, WorkerStanding]) -> list[DestinationView]:
+    """Put together what the workers tell of each destination."""
+    names = dict.fromkeys(name for standing in standings.values() for name in standing.destinations)
+    return [_destination(name, routes, list(standings.values())) for name in names]
+
+
+def _destination(name: str, routes: list[RouteView], standings: list[WorkerStanding]) -> DestinationView:
+    ones = [standing.destinations[name] for standing in standings if name in standing.destinations]
+    outages = [one.outage for one in ones if one.outage is not None]
+    mine = [route for route in routes if name in route.destinations]
+    return DestinationView(
+        name=name,
+        routes=[route.name for route in mine],
+        mode=ones[0].mode,
+        sessions=sum(one.sessions for one in ones),
+        idle=sum(one.idle for one in ones),
+        doubts=sum(one.doubts for one in ones),
+        last_doubt=next((one.last_doubt for one in ones if one.last_doubt), ""),
+        outage=min(outages, key=lambda one: one.since) if len(outages) == len(ones) else None,
+        waiting=sum(route.queued - route.states[State.HELD.value] for route in mine),
+    )
+
+
+def worker_of(row: WorkerRow, standing: WorkerStanding | None, now: int) -> WorkerView:
+    """Put together what is known of a worker."""
+    return WorkerView(
+        id=row.id,
+        host=row.host.split()[0],
+        pid=row.pid,
+        started=row.started,
+        beat_at=row.beat_at,
+        lives=now - row.beat_at < BEATLESS,
+        version=standing.version if standing else "",
+        routes=len(standing.routes) if standing else 0,
+        sessions=sum(route.sessions for route in standing.routes.values()) if standing else 0,
+        memory=sum(vitals.memory for vitals in standing.processes.values()) if standing else 0,
+    )
