@@ -7,7 +7,8 @@ so a process takes signals of its own for the first request to stop only, which 
 second one, which cuts off what is under way, comes from the keeper alone.
 
 A process that ends by itself is started again, after a growing pause if it did not last. If none has worked
-yet, what keeps this one from working keeps all of them from it: that is raised.
+yet, what keeps this one from working keeps all of them from it: that is raised. One that delivers gives signs
+of life from its event loop; where they end, the loop turns no more, and it is killed, which costs no mail.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ LASTED = 30.0  # seconds: what ends after these did not fail at once
 TRIES = 5  # failures in a row after which work that has an end goes on without this process
 KILL_AFTER = 20.0  # seconds from the second request to stop
 _STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)  # by a signal: before it had begun
+LIVE_EVERY = 5.0  # seconds between two signs of life
+SILENT = 12  # times as long without one, after which a process hangs
 _STOP, _RELOAD = b".", b"r"
+_LIVES = b"!"
 RECORD = 1 << 18  # bytes: more than the kernel takes in one
 
 
@@ -93,6 +97,13 @@ class Tether:
             pass
         return True
 
+    async def live(self) -> None:
+        """Give signs of life until cancelled."""
+        while True:
+            with suppress(OSError):  # the keeper is busy, or gone, which `obey` finds out
+                self._stream.send(_LIVES, socket.MSG_DONTWAIT)
+            await trio.sleep(LIVE_EVERY)
+
     async def obey(
         self,
         stop: Callable[[int], None],
@@ -119,6 +130,7 @@ class _Process:
     process: trio.Process
     stream: socket.socket
     last: Report = Report()  # noqa: RUF009  # frozen
+    hangs: bool = False
 
     def tell(self, word: bytes) -> None:
         with suppress(OSError):  # it has ended
@@ -199,8 +211,8 @@ class Keeper:
         failures = 0
         while not self._asked.is_set():
             began = trio.current_time()
-            pid, status, last = await self._run_one(part)
-            why = last.error or _describe(status)
+            pid, status, last, hung = await self._run_one(part)
+            why = last.error or (_HANGS if hung else _describe(status))
             if self._asked.is_set():
                 if status not in _STOPPED:
                     self._error = self._error or _error_of(status, why)
@@ -220,21 +232,43 @@ class Keeper:
             with trio.move_on_after(pause):
                 await self._asked.wait()
 
-    async def _run_one(self, part: Part) -> tuple[int, int, Report]:
-        """Run a process to its end; returns its id, its status and its last report."""
+    async def _run_one(self, part: Part) -> tuple[int, int, Report, bool]:
+        """Run a process to its end; returns its id, its status, its last report, and whether it hung."""
         running = await self._start(part)
         self._running.append(running)
         for _ in range(self._stops):  # asked for while it was started
             running.tell(_STOP)
         with running.stream:
-            while record := await _receive(running.stream):
-                running.last = msgspec.json.decode(record, type=Report)
-                self._worked = self._worked or not running.last.error
-                self._heard(part.index, running.last)
+            await self._listen(part, running)
             status = await running.process.wait()
         self._running.remove(running)
         self._ended.append(running.last)
-        return running.process.pid, status, running.last
+        return running.process.pid, status, running.last, running.hangs
+
+    async def _listen(self, part: Part, running: _Process) -> None:
+        """Hear what a process says until it ends; one that gave signs of life and gives no more is killed."""
+        lives = False
+        silent = 0
+        # waiting is cut into pieces, because a keeper that itself stood still for long has missed one at most
+        while True:
+            record = None
+            with trio.move_on_after(LIVE_EVERY):
+                record = await _receive(running.stream)
+            if record is None:
+                silent += 1
+                if lives and silent >= SILENT:
+                    running.hangs = True
+                    running.process.kill()
+                continue
+            silent = 0
+            if not record:
+                return
+            if record == _LIVES:
+                lives = True
+                continue
+            running.last = msgspec.json.decode(record, type=Report)
+            self._worked = self._worked or not running.last.error
+            self._heard(part.index, running.last)
 
     async def _start(self, part: Part) -> _Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -266,6 +300,9 @@ async def _receive(stream: socket.socket) -> bytes:
             continue
         except OSError:
             return b""
+
+
+_HANGS = f"it gave no sign of life for {LIVE_EVERY * SILENT:.0f} s, and was killed"
 
 
 def _describe(status: int) -> str:

@@ -219,6 +219,7 @@ async def obeying(
         else:
             # of these the keeper may know too: see `spooler.supervise`
             await nursery.start(watch_signals, lambda _: stop(1))
+            nursery.start_soon(tether.live)
             nursery.start_soon(lambda: tether.obey(stop, orphaned=orphaned, reload=reload))
         settled = await run.run()
         if run.failure is not None:

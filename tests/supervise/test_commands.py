@@ -9,10 +9,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
+from spooler import supervise
+from spooler.events import Event, ProcessEnded
 from spooler.records import State
 from spooler.spool.store import Store
+from spooler.supervise import Keeper
 from tests.servers.own_sink import own_sink
+from tests.servers.process import SPOOLER
 from tests.supervise.command import children_of, is_there, put, running
 
 if TYPE_CHECKING:
@@ -38,6 +43,33 @@ def test_a_drain_of_two_delivers_each_once(postgres_url: str, tmp_path: Path) ->
     assert reason.startswith("1 deferred: 451 4.3.0 try later (inet:127.0.0.1:")
     with Store.open(postgres_url) as store:
         assert store.workers() == []
+
+
+async def test_a_worker_gives_signs_of_life(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its event loop turns, and no longer: one that stands still is killed, and another takes over."""
+    monkeypatch.setattr(supervise, "SILENT", 2)
+    events: list[Event] = []
+    ended = trio.Event()
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        ended.set()
+
+    argv = [*SPOOLER, "worker", "--spool", postgres_url, "--target", "inet:127.0.0.1:9", "--http", "off"]
+    keeper = Keeper(argv, count=1, env=os.environ, endless=True, observe=observe)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.run)
+            await trio.sleep(3 * supervise.LIVE_EVERY)
+            assert events == []
+            (pid,) = keeper.pids
+            os.kill(pid, signal.SIGSTOP)
+            await ended.wait()
+            keeper.stop()
+    (event,) = events
+    assert isinstance(event, ProcessEnded)
+    assert event.pid == pid
+    assert event.why.startswith("it gave no sign of life")
 
 
 def test_a_drain_that_cannot_begin_says_so_once(postgres_url: str, tmp_path: Path) -> None:

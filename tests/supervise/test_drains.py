@@ -150,15 +150,17 @@ def test_until_a_deadline(url: str) -> None:
     _put(url, 1000)
     with own_sink(record=True) as sink:
         began = time.monotonic()
-        ended = _drain(url, sink, "--max-rate", "100", "--deadline", "3s", "--json")
+        ended = _drain(
+            url, sink, "--max-rate", "100", "--deadline", "6s", "--json"
+        )  # a busy machine begins late
         took = time.monotonic() - began
         copies = sink.copies().total()
     assert ended.returncode == 75, ended.stderr
-    assert took < 15
+    assert took < 18
     said = json.loads(ended.stdout)
     assert said["why"] == "its deadline came"
     assert said["left"] == 1000 - copies
-    assert 0 < copies <= 100 * 3 + 40
+    assert 0 < copies <= 100 * 6 + 40
     with Store.open(url) as store:
         assert store.workers() == []
         assert {row.state.value: row.count for row in store.stats()} == {

@@ -107,6 +107,30 @@ async def test_a_process_that_is_killed_is_replaced(monkeypatch: pytest.MonkeyPa
     assert {report.total for report in kept.keeper.reports} == {0, 1}
 
 
+async def test_a_process_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signs of life end: it is killed, and told as what it was; who never gave any is let be."""
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(supervise, "LIVE_EVERY", 0.2)
+    monkeypatch.setattr(supervise, "SILENT", 3)
+    async with watched("hang", count=1) as kept:
+        await kept.until(lambda: len(kept.stops()) == 1)
+        (victim,) = kept.keeper.pids
+        await kept.until(lambda: bool(kept.events))
+        kept.keeper.stop()
+        kept.keeper.stop()
+        for pid in kept.keeper.pids:
+            os.kill(pid, signal.SIGKILL)
+    (event,) = kept.events
+    why = "it gave no sign of life for 60 s, and was killed"
+    assert event == ProcessEnded(pid=victim, why=why, restart_in=0.05)
+    async with watched("deaf", count=1) as kept:
+        await kept.until(lambda: len(kept.stops()) == 1)
+        await trio.sleep(1.5)
+        assert kept.events == []
+        os.kill(kept.keeper.pids[0], signal.SIGKILL)
+        kept.keeper.stop()
+
+
 async def test_work_that_has_an_end_ends() -> None:
     """Processes that are done are not replaced."""
     async with watched("end", endless=False) as kept:
