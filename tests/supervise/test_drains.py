@@ -152,7 +152,7 @@ def test_until_a_deadline(url: str) -> None:
         began = time.monotonic()
         ended = _drain(
             url, sink, "--max-rate", "100", "--deadline", "6s", "--json"
-        )  # a busy machine begins late
+        )
         took = time.monotonic() - began
         copies = sink.copies().total()
     assert ended.returncode == 75, ended.stderr
