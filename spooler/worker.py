@@ -185,7 +185,7 @@ class WorkerRun:
             standing=lambda: encode(publisher.standing()),
             clock=self._uptime,
         )
-        await heartbeat.observe_others()
+        await heartbeat.first_look()
         pool = Pool(self._dial)
         gear = Gear(
             ground=ground,

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from spooler.delivery.recovery import Recovery
 
 
+FIRST_LOOK = 20.0  # seconds: less than a heartbeat may be late
+
+
 def whereabouts() -> str:
     """Name the host, its boot and our PID namespace: where this is the same, process ids mean the same."""
     try:
@@ -88,6 +91,7 @@ class Heartbeat:
         """Whether another worker declared this one dead: its leases are gone."""
         self._seen: dict[int, tuple[int, float]] = {}
         self._credit = 0.0
+        self._beaten = trio.Event()
         self._whereabouts = whereabouts()
 
     @property
@@ -97,12 +101,33 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat and observe until cancelled, or until we find that we were declared dead."""
-        while not self.fenced:
-            await trio.sleep(beats.PERIOD)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            while not self.fenced:
+                await trio.sleep(beats.PERIOD)
+                try:
+                    await self._beat()
+                except SpoolerError as error:
+                    self._trouble("beating", error)
+            nursery.cancel_scope.cancel()
+
+    async def first_look(self) -> None:
+        """Take over what dead workers held before anything is claimed; what takes long goes on later."""
+        with trio.move_on_after(FIRST_LOOK):
+            await self.observe_others()
+
+    async def _watch(self) -> None:
+        """Observe the others after each good beat; no beat waits for a journal that the database refuses."""
+        while True:
+            await self._beaten.wait()
+            self._beaten = trio.Event()
             try:
-                await self._beat()
+                await self.observe_others()
             except SpoolerError as error:
-                self._ground.observe(SpoolTrouble(doing="beating", why=str(error), retry_in=beats.PERIOD))
+                self._trouble("looking at other workers", error)
+
+    def _trouble(self, doing: str, error: SpoolerError) -> None:
+        self._ground.observe(SpoolTrouble(doing=doing, why=str(error), retry_in=beats.PERIOD))
 
     async def _beat(self) -> None:
         ground = self._ground
@@ -119,18 +144,19 @@ class Heartbeat:
         # time during which we could not beat ourselves says nothing about others
         self._credit += min(began - self._last_good, 2 * beats.PERIOD)
         self._last_good = began
-        await self.observe_others()
+        self._beaten.set()
 
     async def observe_others(self) -> None:
         """Look at the other workers' journals and counters, and take over what dead ones held."""
         ground = self._ground
+        credit = self._credit  # as of what is read now: while a journal is settled it goes on
         present: dict[int, tuple[int, float]] = {}
         gone: set[int] = set()
         for row in await ground.spool.workers():
             if row.id == ground.worker:
                 continue
-            count, since = self._seen.get(row.id, (row.beat, self._credit))
-            present[row.id] = (row.beat, since if count == row.beat else self._credit)
+            count, since = self._seen.get(row.id, (row.beat, credit))
+            present[row.id] = (row.beat, since if count == row.beat else credit)
             if row.host == self._whereabouts and is_gone(row.pid):
                 gone.add(row.id)
         # whose process is gone now has written its last: its journal is found here, or is in others' hands
@@ -139,7 +165,7 @@ class Heartbeat:
         gone = {worker for worker in gone if not self._recovery.has_journal(worker)}
         self._seen = present
         for worker, (_, since) in list(present.items()):
-            if worker in gone or self._credit - since >= beats.DEAD + beats.GRACE:
+            if worker in gone or credit - since >= beats.DEAD + beats.GRACE:
                 taken = await self._recovery.take_over(worker)
                 del self._seen[worker]
                 ground.observe(

@@ -92,6 +92,30 @@ async def test_results_settle_intents_wait_the_rest_is_due(house: House, autojum
     assert list(house.journals.glob("*/*")) == []
 
 
+async def test_a_journal_that_cannot_be_settled_stops_nobody(house: House, autojump_clock: MockClock) -> None:
+    """The database refuses what it says, again and again: told each time, and all else is delivered."""
+    message = house.enqueue("sent@x")
+    _, journal = died(house)
+    journal.intend(message, message, [0])
+    assert journal.push()
+    journal.abandon()
+    house.spool = Flaky(house.spool, {"doubt": 10**9})
+    async with sink() as (running, inbox), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        for n in range(10):
+            await trio.sleep(60)
+            house.enqueue(f"r{n}@x")
+            assert worker.fresh
+        await trio.sleep(60)
+        worker.stop()
+    assert inbox.copies == {f"r{n}@x": 1 for n in range(10)}
+    troubles = [event for event in house.events if isinstance(event, SpoolTrouble)]
+    assert {event.doing for event in troubles} == {"taking over what may have been delivered"}
+    assert len(troubles) > 50
+    assert house.outcomes() == {"delivered": 10, "active": 1}
+
+
 async def test_recovered_twice(house: House, autojump_clock: MockClock) -> None:
     """Whoever dies while recovering leaves the journal as it was: the next settles the same, to no effect."""
     message = house.enqueue("a@x")

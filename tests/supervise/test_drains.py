@@ -150,9 +150,7 @@ def test_until_a_deadline(url: str) -> None:
     _put(url, 1000)
     with own_sink(record=True) as sink:
         began = time.monotonic()
-        ended = _drain(
-            url, sink, "--max-rate", "100", "--deadline", "6s", "--json"
-        )
+        ended = _drain(url, sink, "--max-rate", "100", "--deadline", "6s", "--json")
         took = time.monotonic() - began
         copies = sink.copies().total()
     assert ended.returncode == 75, ended.stderr
