@@ -80,10 +80,7 @@ def secret_path(name: str) -> tuple[Path, bool]:
 
 def read_secret(name: str) -> Secret:
     """Read a file of one line; raises NoInputError, NotPermittedError or DataError."""
-    path, _ = secret_path(name)
-    if path.is_fifo():  # a worker would wait for who writes
-        raise NoInputError(f"secret {path} is a pipe", hint="name a file: it is read for each connection")
-    path, raw = _read_private(name)
+    path, raw = _read_private(name, again=True)
     return parse_secret(raw, name=str(path))
 
 
@@ -99,10 +96,12 @@ def read_login(name: str) -> tuple[str, Secret]:
     return parse_secret(user, name=str(path)).reveal(), parse_secret(rest, name=str(path))
 
 
-def _read_private(name: str) -> tuple[Path, bytes]:
-    """Read a file that must be its reader's alone."""
+def _read_private(name: str, *, again: bool = False) -> tuple[Path, bytes]:
+    """Read a file that must be its reader's alone; one that is read `again` and again is no pipe."""
     path, systemd = secret_path(name)
     try:
+        if again and stat.S_ISFIFO(path.stat().st_mode):  # a worker would wait for who writes
+            raise NoInputError(f"secret {path} is a pipe", hint="name a file: it is read for each connection")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             raw = file.read(MAX_SECRET + 1)
@@ -112,13 +111,22 @@ def _read_private(name: str) -> tuple[Path, bytes]:
             hint="name a file that this user can read",
         ) from None
     # systemd gives access by an access control list, which shows as the group's bits
-    if not systemd and (status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0)):
+    if not systemd and not _is_private(status):
         raise NotPermittedError(
             f"secret {path} is not its reader's alone: mode {stat.S_IMODE(status.st_mode):04o}, "
             f"owner {status.st_uid}",
             hint=f"chown it to the user who runs this, and chmod 400 {path}",
         )
     return path, raw
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Whether a file is its reader's alone, or root's who lets the reader's own group read it, and nobody
+    write: so Kubernetes and many administrators hand over a secret.
+    """
+    if status.st_uid == 0 and os.geteuid() != 0 and status.st_gid == os.getegid():
+        return not status.st_mode & 0o037
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o077
 
 
 def parse_secret(raw: bytes, *, name: str) -> Secret:

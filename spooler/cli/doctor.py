@@ -33,7 +33,7 @@ def command(*, spool: str | None, config: Path | None, target: str | None, as_js
 
     \b
     Example:
-      spooler doctor --config /etc/spooler.toml
+      spooler doctor --config /etc/spooler/main.toml
     """
     findings = list(_findings(spool, config, target))
     counts = Counter(finding.level for finding in findings)

@@ -103,7 +103,7 @@ def command(
     \b
     Examples:
       spooler drain --spool sqlite:///spool.db --target inet:127.0.0.1:24
-      spooler drain --config /etc/spooler.toml --job june --max-rate 500 --ramp 10m --report june.html
+      spooler drain --config /etc/spooler/main.toml --job june --max-rate 500 --ramp 10m --report june.html
     """
     settings = _only(load(spool, config, target), routes)
     need_routes(settings)

@@ -52,6 +52,7 @@ def message_options(command: _Command) -> _Command:
                 type=click.Choice([one.name.lower() for one in Priority]),
                 default="normal",
                 show_default=True,
+                help="What is more urgent goes first; each gets an eighth at least.",
             ),
             click.option(
                 "--not-before", metavar="WHEN", help="Earliest delivery: in 90s, 15m, 4h, 5d, or a timestamp."

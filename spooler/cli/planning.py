@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from spooler.command import Pause
     from spooler.ops.view import RouteView
 
+LEAST = 0.01  # recipients a second: below this a figure says nothing
 _WHY_LIMIT = 200  # characters
 
 
@@ -168,6 +169,8 @@ def _print(made: Plan, elsewhere: dict[str, int], *, max_rate: float | None, dea
 
 
 def _rate(rate: float) -> str:
+    if 0 < rate < LEAST:
+        return f"less than {LEAST}"
     return f"{rate:,.1f}" if rate >= 1 else f"{rate:.2g}"
 
 

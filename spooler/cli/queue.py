@@ -51,7 +51,12 @@ for _one in COMMANDS:
 @spool_options
 @selection_options
 @click.option(
-    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many."
+    "--limit",
+    type=click.IntRange(1, MOST),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="At most so many.",
 )
 @json_option
 def list_command(
@@ -76,7 +81,12 @@ def list_command(
 @command.command("show")
 @spool_options
 @click.option(
-    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many."
+    "--limit",
+    type=click.IntRange(1, MOST),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="At most so many.",
 )
 @json_option
 @click.argument("ident", metavar="ID")

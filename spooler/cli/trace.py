@@ -25,7 +25,12 @@ LIMIT = 200
 @click.command("trace")
 @spool_options
 @click.option(
-    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many events."
+    "--limit",
+    type=click.IntRange(1, MOST),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="At most so many events.",
 )
 @json_option
 @click.argument("what", type=TEXT, metavar="ADDRESS|ID")

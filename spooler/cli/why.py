@@ -57,7 +57,12 @@ _UNTIL = {GateKind.ROUTE_DOWN: "next probe", GateKind.WORKER_SILENT: "taken over
 @click.command("why")
 @spool_options
 @click.option(
-    "--limit", type=click.IntRange(1, MOST), default=LIMIT, show_default=True, help="At most so many."
+    "--limit",
+    type=click.IntRange(1, MOST),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="At most so many.",
 )
 @json_option
 @click.argument("what", type=TEXT, metavar="ID|ADDRESS")

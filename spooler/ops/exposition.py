@@ -24,10 +24,11 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from spooler.histogram import LONG, QUICK, SIZES, Histogram
 from spooler.ident import time_of
 from spooler.lmtp.mode import Mode
+from spooler.ops.counts import DestinationCounts, RouteCounts
 from spooler.records import GAUGES, State
+from spooler.result import Outcome
 
 if TYPE_CHECKING:
-    from spooler.ops.counts import Counts, DestinationCounts, RouteCounts
     from spooler.ops.pulse import Gathering
     from spooler.ops.watch import Watch
     from spooler.sample import Sample
@@ -131,8 +132,14 @@ def _all(watch: Watch, sample: Sample | None, version: str) -> Iterator[Metric]:
     if sample is not None:
         yield from _spool(sample, watch.clock())
     yield from _standing(watch)
-    yield from _routes(watch.gathering.counts)
-    yield from _destinations(watch.gathering.counts)
+    counts = watch.gathering.counts
+    # what is known has its counters before anything is counted: a series that begins at 5 is no increase
+    known = [standing for _, standing in watch.ours().values()]
+    routes = dict.fromkeys((name for standing in known for name in standing.routes), RouteCounts())
+    names = (name for standing in known for name in standing.destinations)
+    places = dict.fromkeys(names, DestinationCounts())
+    yield from _routes(routes | counts.routes)
+    yield from _destinations(places | counts.destinations)
     yield from _worker(watch.gathering)
 
 
@@ -262,8 +269,7 @@ def _destination_standings(standings: Sequence[WorkerStanding]) -> Iterator[Metr
     )
 
 
-def _routes(counts: Counts) -> Iterator[Metric]:
-    routes = counts.routes
+def _routes(routes: Mapping[str, RouteCounts]) -> Iterator[Metric]:
     for name, help_, value in _ROUTE_COUNTERS:
         sums: dict[Labels, float] = {(route,): value(one) for route, one in routes.items()}
         yield _counter(f"spooler_{name}", help_, sums, labels=("route",))
@@ -281,7 +287,11 @@ def _routes(counts: Counts) -> Iterator[Metric]:
     yield _counter(
         "spooler_recipients",
         "Results of attempts that these processes made and settled.",
-        {(route, word): count for route, one in routes.items() for word, count in one.outcomes.items()},
+        {
+            (route, outcome.value): one.outcomes.get(outcome.value, 0)
+            for route, one in routes.items()
+            for outcome in Outcome
+        },
         labels=("route", "outcome"),
     )
     yield _counter(
@@ -295,8 +305,7 @@ def _routes(counts: Counts) -> Iterator[Metric]:
         yield _histogram(f"spooler_{name}", help_, found, bounds, labels=("route",))
 
 
-def _destinations(counts: Counts) -> Iterator[Metric]:
-    places = counts.destinations
+def _destinations(places: Mapping[str, DestinationCounts]) -> Iterator[Metric]:
     yield _histogram(
         "spooler_connect_seconds",
         "Connecting, greeting and LHLO, where they succeeded.",

@@ -77,7 +77,9 @@ def _command(command: click.Command, path: str) -> str:
         lines += [".nf", *shown, ".fi"] if "\b" in part else shown
     for param in command.params:
         if isinstance(param, click.Option):
-            lines += [".TP", _names(param), *([_text(param.help)] if param.help else [])]
+            record = param.get_help_record(context)
+            said = " ".join(record[1].split()) if record else ""  # with its default
+            lines += [".TP", _names(param), *([_text(said)] if said else [])]
     return "\n".join(lines) + "\n"
 
 

@@ -42,6 +42,9 @@ def test_everything_that_is_asked_has_an_answer(
             rules = f"rule_files: [{json.dumps(str(RULES))}]"
             with prometheus(prometheus_program, target, more=rules) as server:
                 worker.until(lambda: bool(server.query("spooler_build_info")))
+                counters = ("spooler_uncertain_total", "spooler_doubts_total", "spooler_recipients_total")
+                # there before anything was counted: a rise from nothing is none to Prometheus
+                worker.until(lambda: all(server.query(f"{name} == 0") for name in counters))
                 put(sqlite_url, 50, start=50)
                 worker.until(lambda: bool(server.query("route:spooler_queue_done_in:seconds")))
                 worker.until(lambda: health(server.port) == {"ok"})

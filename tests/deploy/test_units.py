@@ -88,8 +88,9 @@ def test_the_steps_make_the_place_of_the_spool(name: str) -> None:
     """Who follows the steps has the user and the directory that `init` needs, in the order that works."""
     text = (ROOT / name).read_text()
     steps = [
-        "pip install .",
-        "useradd -r spooler",
+        "pip install --require-hashes -r requirements/run.lock",
+        "pip install --no-deps .",
+        "useradd -r -d /var/lib/spooler spooler",
         "install -d -o spooler -g spooler -m 700 /var/lib/spooler",
     ]
     places = [text.index(step) for step in [*steps, "spooler init"]]
@@ -105,7 +106,7 @@ def test_the_steps_make_the_place_of_the_spool(name: str) -> None:
 def test_the_snippet_for_dovecot_is_one(tmp_path: Path) -> None:
     """Dovecot reads what the manual shows, and lets the worker's group connect."""
     (snippet,) = re.findall(
-        r"^```\n(protocols = lmtp\n.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+        r"^```\n(service lmtp {\n.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
     )
     file = tmp_path / "dovecot.conf"
     file.write_text(snippet)

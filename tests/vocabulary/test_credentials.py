@@ -74,6 +74,47 @@ def test_a_secret_of_another_user(tmp_path: Path) -> None:
         read_secret(path)
 
 
+@pytest.mark.parametrize(
+    ("mode", "group", "taken"),
+    [
+        (0o440, 4000, True),
+        (0o640, 4000, True),
+        (0o400, 4000, True),
+        (0o440, 4001, False),
+        (0o460, 4000, False),
+        (0o444, 4000, False),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to a group")
+def test_a_secret_that_root_lets_a_group_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, group: int, taken: bool
+) -> None:
+    """Our own group may, as Kubernetes has it; no other, and nobody may write."""
+    path = keep(tmp_path / "x", mode=mode)
+    os.chown(path, 0, group)
+    monkeypatch.setattr(os, "geteuid", lambda: 4000)
+    monkeypatch.setattr(os, "getegid", lambda: 4000)
+    if taken:
+        assert read_secret(path).reveal() == "s3cret"
+    else:
+        with pytest.raises(NotPermittedError, match="not its reader's alone"):
+            read_secret(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_secret_in_a_folder_that_is_closed(tmp_path: Path) -> None:
+    """What keeps it from being read is said, as for the file itself."""
+    path = keep(tmp_path / "x", mode=0o444)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o700)
+    os.seteuid(4000)
+    try:
+        with pytest.raises(NoInputError, match="cannot be read: permission denied"):
+            read_secret(path)
+    finally:
+        os.seteuid(0)
+
+
 def test_a_pipe_is_no_secret(tmp_path: Path) -> None:
     """Nobody waits for what might be written to it."""
     os.mkfifo(tmp_path / "pipe", 0o400)
