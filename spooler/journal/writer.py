@@ -103,7 +103,7 @@ class Journal:
             began = monotonic()
             self._unsynced_since = 0.0
             try:
-                await trio.to_thread.run_sync(_sync, self._unsynced())
+                await self._sync()
             except OSError as error:
                 self.broken = f"journal {self._folder.path} cannot be synced: {error.strerror}"
                 self._broke(self.broken)
@@ -190,12 +190,22 @@ class Journal:
                 self._written.set()
         return True
 
-    def _unsynced(self) -> list[int]:
-        """Give descriptors of what is not durable yet, for another thread."""
+    async def _sync(self) -> None:
+        """Make durable what is not yet, in a thread; raises OSError, after which the journal is broken."""
         dirty = [segment for segment in self._segments if segment.dirty]
         for segment in dirty:
             segment.dirty = False
-        return [os.dup(segment.fd) for segment in dirty]
+        copies: list[int] = []  # for segments may end meanwhile
+        try:
+            for segment in dirty:
+                copies.append(os.dup(segment.fd))  # noqa: PERF401  # some may exist when one cannot be had
+        except OSError:  # too many open files: better that all waits for the disk than that it breaks
+            for fd in copies:
+                os.close(fd)
+            for segment in dirty:
+                os.fdatasync(segment.fd)
+            return
+        await trio.to_thread.run_sync(_sync, copies)
 
     def settled(self, count: int) -> None:
         """So many of the results that were recorded first are in the spool; remove what is over."""

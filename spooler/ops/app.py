@@ -94,7 +94,10 @@ class Answers:
     async def trace(self, request: Request) -> Response:
         """Tell the story of an address or of a message's id."""
         limit = _number(request, "limit", EVENTS)
-        return _json(await self._watch.spool.trace(request.path_params["what"].strip(), limit=limit))
+        what = request.path_params["what"].strip()
+        if "\0" in what:
+            raise HTTPException(404, "no address and no id has a NUL in it")
+        return _json(await self._watch.spool.trace(what, limit=limit))
 
 
 def application(watch: Watch, *, version: str, token: Token | None) -> ASGIApp:
@@ -137,7 +140,7 @@ def _number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:8]) <= MOST:
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(MOST)) or not 0 < int(text) <= MOST:
         raise HTTPException(400, f"{name} must be a number from 1 to {MOST}")
     return int(text)
 

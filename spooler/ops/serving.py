@@ -1,28 +1,42 @@
-"""Serving HTTP beside delivery, which nothing here can hold up or end.
+"""Serving HTTP beside delivery, which nothing here can end, whoever asks.
 
 A port that is taken is told loudly, once, and tried again until it is free: mail goes out meanwhile.
+Whoever gets at the port can have few connections, and none for long: no answer waits for a client that does
+not read, and none is spoken to in HTTP/2, which would let it hold answers back without end.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import hypercorn.trio
 import trio
-from hypercorn.config import Config, Sockets
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 
 from spooler.events import Risk, Serving
 from spooler.listen import Listen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import h11
     from starlette.types import ASGIApp
 
     from spooler.events import Observe
 
 AGAIN = 5.0  # seconds until a port that was taken is tried again
 BACKLOG = 64
+CONNECTIONS = 64  # at a time
+LONGEST = 300.0  # seconds that a connection may last
+UNREAD = 10.0  # seconds that an answer waits for its reader
+PAUSE = 1.0  # seconds until somebody is let in again, where there was no descriptor
 _MEND = "look at what listens there, or name another address with http.listen or --http"
 
 
@@ -47,27 +61,91 @@ async def serve(app: ASGIApp, listen: Listen, *, observe: Observe) -> None:
 
 
 async def _serve(app: ASGIApp, sock: socket.socket, observe: Observe) -> None:
-    config = _Config(sock)
+    config = Config()
     config.errorlog = _log_to(observe)
-    config.alpn_protocols = ["http/1.1"]
     config.include_server_header = False
-    config.graceful_timeout = 1.0
-    try:
-        await hypercorn.trio.serve(app, config, mode="asgi")  # type: ignore[arg-type]  # its notion of ASGI is its own
-    except Exception as error:  # noqa: BLE001  # a bug here must not end delivery
-        observe(Risk(what=f"serving status and metrics failed: {error!r}", mend="report it; mail goes out"))
+    wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # its notion of ASGI is its own
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    slots = trio.Semaphore(CONNECTIONS)
+
+    async def converse(stream: trio.SocketStream) -> None:
+        try:
+            with trio.move_on_after(LONGEST) as scope:
+                hasty = cast("trio.SSLStream[trio.SocketStream]", _Hasty(stream, scope.cancel))  # all it uses
+                await _Connection(wrapped, config, WorkerContext(None), ConnectionState({}), hasty)
+        except Exception as error:  # noqa: BLE001  # a bug here must not end delivery
+            observe(
+                Risk(what=f"serving status and metrics failed: {error!r}", mend="report it; mail goes out")
+            )
+        finally:
+            slots.release()
+            await trio.aclose_forcefully(stream)
+
+    told = ""
+    async with trio.open_nursery() as nursery:
+        while True:
+            await slots.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:  # no descriptor is left for it: delivery has them
+                slots.release()
+                if told != (told := error.strerror or str(error)):
+                    observe(
+                        Risk(what=f"status page: no connection: {told.lower()}", mend="allow more open files")
+                    )
+                await trio.sleep(PAUSE)
+            else:
+                nursery.start_soon(converse, stream)
 
 
-class _Config(Config):
-    """The server's settings, for a socket that is bound already."""
+class _Http1(H11Protocol):
+    """HTTP/1.1 alone."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._sock = sock
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Let nobody change to HTTP/2, neither by h2c nor by the way a connection begins."""
 
-    def create_sockets(self) -> Sockets:
-        """Give that socket alone."""
-        return Sockets(secure_sockets=[], insecure_sockets=[self._sock], quic_sockets=[])
+
+class _Connection(TCPServer):
+    """A connection in plain text."""
+
+    async def run(self) -> None:
+        """See the library; `protocol` is ours."""
+        try:
+            async with TaskGroup() as self._task_group:
+                self.protocol = _Http1(  # type: ignore[assignment]  # it is asked for no more
+                    self.app,
+                    self.config,
+                    self.context,
+                    self._task_group,
+                    ConnectionState(self.state),
+                    ssl=False,
+                    client=None,
+                    server=None,
+                    send=self.protocol_send,
+                )
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass
+        finally:
+            await self._close()
+
+
+class _Hasty:
+    """A stream that waits for no reader for long."""
+
+    def __init__(self, stream: trio.SocketStream, give_up: Callable[[], None]) -> None:
+        self._stream = stream
+        self._give_up = give_up
+        self.receive_some, self.send_eof, self.aclose = stream.receive_some, stream.send_eof, stream.aclose
+
+    async def send_all(self, data: bytes) -> None:
+        """Send it, or give the connection up."""
+        with trio.move_on_after(UNREAD) as limit:
+            await self._stream.send_all(data)
+        if limit.cancelled_caught:
+            self._give_up()
+            raise trio.BrokenResourceError("it does not read")
 
 
 def _address(sock: socket.socket) -> Listen:

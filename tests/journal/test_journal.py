@@ -394,6 +394,31 @@ def test_a_journal_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.Mo
     assert found(tmp_path) == Found([result(1), result(2)], uncertain=[], complete=True)
 
 
+async def test_without_a_descriptor_it_is_synced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many open files are no fault of a disk: nothing breaks, and what is written becomes durable."""
+
+    def dup(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    synced: list[int] = []
+    monkeypatch.setattr(os, "dup", dup)
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    broke: list[str] = []
+    folder = create(tmp_path, spool=SPOOL, worker=WORKER)
+    ours = writer.Journal(folder, spool=SPOOL, boot=BOOT, every=0.01, broke=broke.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.run)
+        for n in range(3):
+            ours.intend(n, n, [0])
+            assert ours.push()
+            await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    assert (len(synced), ours.syncs, broke, ours.broken) == (3, 3, [], "")
+    ours.abandon()
+
+
 async def test_a_sync_that_fails_breaks_the_journal_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

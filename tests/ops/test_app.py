@@ -175,7 +175,9 @@ async def test_traces(store: Store) -> None:
         assert answer.json["hint"]
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "99999999999999999999", "", "1e3"])
+@pytest.mark.parametrize(
+    "limit", ["0", "-1", "x", "1001", "99999999999999999999", "00000001000000000", "0000000010", "", "1e3"]
+)
 async def test_a_limit_that_is_none(store: Store, limit: str) -> None:
     """It is refused, in JSON, as everything is."""
     async with asked(store) as (app, _):

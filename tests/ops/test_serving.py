@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
 import trio
 
 from spooler.events import Risk, Serving
@@ -20,9 +24,8 @@ from tests.spool.making import message
 from tests.supervise.command import put, running
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
-    import pytest
     from starlette.types import Receive, Scope, Send
 
     from spooler.events import Event
@@ -92,6 +95,96 @@ async def test_a_bug_in_a_handler_is_told_and_ends_nothing() -> None:
         risk = await ear.hears(Risk)
         assert "ZeroDivisionError('by nothing')" in risk.what
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def served(body: bytes = b"fine") -> AsyncIterator[tuple[int, Ear]]:
+    """Serve one answer; gives the port and what is heard."""
+    ear = Ear()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: serving.serve(app, Listen("127.0.0.1", 0), observe=ear))
+        begun = await ear.hears(Serving)
+        yield int(begun.address.rstrip("/").rpartition(":")[2]), ear
+        nursery.cancel_scope.cancel()
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0])
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    b"Upgrade: h2c\r\nHTTP2-Settings: AAQAAAAA\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("opening", [PREFACE, UPGRADE])
+async def test_nobody_is_spoken_to_in_http_2(opening: bytes) -> None:
+    """Neither by how a connection begins nor by a change: its windows would hold answers back for ever."""
+    async with served() as (port, _):
+        before = open_files()
+        for _turn in range(20):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            async with stream:
+                await stream.send_all(opening)
+                with trio.fail_after(10):
+                    answer = await stream.receive_some(1000)
+            assert answer.startswith(b"HTTP/1.1 "), answer
+            assert not answer.startswith(b"HTTP/1.1 101"), answer
+        with trio.fail_after(10):
+            while open_files() > before:  # noqa: ASYNC110  # the server closes when it gets to it
+                await trio.sleep(0.05)
+
+
+async def test_connections_are_few_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not read is not waited for; who comes while all are taken has his turn."""
+    monkeypatch.setattr(serving, "CONNECTIONS", 3)
+    monkeypatch.setattr(serving, "UNREAD", 0.5)
+    async with served(b"x" * 20_000_000) as (port, _):
+        before = open_files()
+        deaf = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(9)]
+        for stream in deaf:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await trio.sleep(0.2)
+        assert open_files() <= before + len(deaf) + 3
+        with trio.fail_after(20):
+            status, body = await trio.to_thread.run_sync(lambda: get(f"http://127.0.0.1:{port}/"))
+        assert (status, len(body)) == (200, 20_000_000)
+        for stream in deaf:
+            await stream.aclose()
+
+
+async def test_without_a_descriptor_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told once, and nothing ends."""
+    monkeypatch.setattr(serving, "PAUSE", 0.05)
+    async with served() as (port, ear):
+        real = trio.SocketListener.accept
+        failures = 5
+
+        async def accept(listener: trio.SocketListener) -> trio.SocketStream:
+            nonlocal failures
+            stream = await real(listener)
+            if failures:
+                failures -= 1
+                await trio.aclose_forcefully(stream)
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return stream
+
+        monkeypatch.setattr(trio.SocketListener, "accept", accept)
+        for _ in range(7):
+            with suppress(OSError):
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                await stream.aclose()
+        assert await trio.to_thread.run_sync(lambda: get(f"http://127.0.0.1:{port}/")) == (200, b"fine")
+        assert failures == 0
+        told = [event for event in ear.events if isinstance(event, Risk)]
+        assert [event.what for event in told] == ["status page: no connection: too many open files"]
 
 
 def unserved(command: Command) -> list[dict[str, Any]]:
