@@ -64,6 +64,8 @@ class Histogram(msgspec.Struct):
         """Return what `part` of the values do not exceed, as if they were spread evenly within each bucket;
         of the last bucket nothing is known but its lower bound. 0 without any value.
         """
+        if not self.count:
+            return 0
         wanted = part * self.count
         lower = 0
         for count, upper in zip(self.buckets, (*bounds, bounds[-1]), strict=False):

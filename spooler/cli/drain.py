@@ -13,7 +13,7 @@ import msgspec
 
 from spooler.address import show
 from spooler.cli.options import (
-    TEXT,
+    NAME,
     Settings,
     how_many,
     json_option,
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 @processes_option
 @http_option("nowhere")
 @click.option(
-    "--route", "routes", type=TEXT, multiple=True, metavar="NAME", help="Only this route; may be said again."
+    "--route", "routes", type=NAME, multiple=True, metavar="NAME", help="Only this route; may be said again."
 )
-@click.option("--job", type=TEXT, default="", metavar="NAME", help="Only mail of this job.")
+@click.option("--job", type=NAME, metavar="NAME", help="Only mail of this job.")
 @click.option(
     "--max-rate",
     type=click.FloatRange(min=0, min_open=True),
@@ -84,7 +84,7 @@ def command(
     processes: int | None,
     http: str | None,
     routes: tuple[str, ...],
-    job: str,
+    job: str | None,
     max_rate: float | None,
     ramp: str | None,
     deadline: str | None,
@@ -122,7 +122,7 @@ def command(
                 "a dry run has nothing to report",
                 hint="--json prints its plan for programs",
             )
-        plan(settings, job=job, max_rate=max_rate, ramp=climb, deadline=until, as_json=as_json)
+        plan(settings, job=job or "", max_rate=max_rate, ramp=climb, deadline=until, as_json=as_json)
         return
     from spooler.cli import reporting
 
@@ -139,7 +139,7 @@ def command(
 
     asked = Asked(
         until_empty=until_empty,
-        job=job,
+        job=job or "",
         routes=routes,
         max_rate=max_rate,
         ramp=climb,

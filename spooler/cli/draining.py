@@ -14,6 +14,7 @@ from spooler.cli.progress import SHOW_EVERY, Following, Tally, bar, together
 from spooler.cli.running import Shown, obeying, part_of, run_in_trio, told, unsettled, warn
 from spooler.delivery.drain import Drain
 from spooler.errors import TryAgainError
+from spooler.events import ProcessEnded
 from spooler.ident import now_us
 from spooler.ops.logging import EventLog
 from spooler.ops.manager import Manager
@@ -118,7 +119,14 @@ def keep_drain(kept: Kept, asked: Asked, *, log_level: str) -> int:
     """Run a drain in several processes until all are done; return how many recipients are left."""
     log = EventLog(level=log_level)
     gathering = Gathering()
+    deaths = 0
     why = Why.EMPTY if asked.until_empty else Why.DONE
+
+    def observe(event: Event) -> None:
+        nonlocal deaths
+        deaths += isinstance(event, ProcessEnded)
+        log(event)
+
     with bar(on=not asked.quiet) as show:
         following = Following(show, log)
 
@@ -127,7 +135,9 @@ def keep_drain(kept: Kept, asked: Asked, *, log_level: str) -> int:
                 gathering.take(part, report.pulse)
             following(together(keeper.reports))
 
-        keeper = Keeper(kept.argv, count=kept.count, env=kept.env, endless=False, observe=log, heard=heard)
+        keeper = Keeper(
+            kept.argv, count=kept.count, env=kept.env, endless=False, observe=observe, heard=heard
+        )
 
         async def main() -> bool:
             async with trio.open_nursery() as nursery:
@@ -141,7 +151,7 @@ def keep_drain(kept: Kept, asked: Asked, *, log_level: str) -> int:
         elif keeper.asked_to_stop:
             why = Why.STOPPED
     report = together(keeper.reports)
-    _end(asked, following, report, gathering, why)
+    _end(asked, following, report, gathering, why, deaths=deaths)
     if report.left is None:
         raise TryAgainError("no process came to its end", hint="the log says why")
     return report.left
@@ -185,7 +195,9 @@ async def _regularly(act: Callable[[], None]) -> None:
         await trio.sleep(SHOW_EVERY)
 
 
-def _end(asked: Asked, following: Following, report: Report, gathering: Gathering, why: Why) -> None:
+def _end(
+    asked: Asked, following: Following, report: Report, gathering: Gathering, why: Why, *, deaths: int = 0
+) -> None:
     """Sum up, and tell what was asked for."""
     following(report, last=True)
     if why is Why.EMPTY and report.left:
@@ -203,5 +215,6 @@ def _end(asked: Asked, following: Following, report: Report, gathering: Gatherin
         max_rate=asked.max_rate,
         total=report.total,
         left=report.left,
+        deaths=deaths,
     )
     reporting.tell(summary, quiet=asked.quiet, as_json=asked.as_json, paths=asked.reports)

@@ -91,7 +91,7 @@ async def with_signals(
             nursery.start_soon(server)
         if reread is not None:
             await nursery.start(watch_reload, reread, lambda _: keeper.reload(), log)
-        await nursery.start(watch_signals, stop)
+        await nursery.start(partial(watch_signals, stop, hangup=reread is None))
         error = None
         try:
             await keeper.run()

@@ -38,7 +38,21 @@ class _Text(click.types.StringParamType):
         return text
 
 
+class _Name(_Text):
+    """Text that names something: an empty one is a variable that was not set, and would select all."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401  (click's signature)
+        """Refuse nothing, too."""
+        text = super().convert(value, param, ctx)
+        if not text:
+            self.fail("nothing is named.", param, ctx)
+        return text
+
+
 TEXT = _Text()
+NAME = _Name()
 
 
 class Settings(msgspec.Struct, frozen=True):

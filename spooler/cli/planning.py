@@ -99,7 +99,7 @@ def plan(
         recipients=todo,
         routes=plans,
         seconds=None if max_rate is None else lasting(todo / max_rate, ramp),
-        rate=None if left is None else todo / work(left, ramp),
+        rate=None if left is None or left <= 0 else todo / work(left, ramp),
     )
     if as_json:
         print_json(made)

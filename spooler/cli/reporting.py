@@ -43,6 +43,7 @@ def words(report: DrainReport, *, top: int = TOP) -> Iterator[str]:
     if report.job and report.total == 0:
         nothing += f", as nothing of job {show(report.job)} is queued and not held,"
     yield f"{', '.join(parts) or nothing} in {took:.1f} s{rate}; {left} left{why}"
+    yield from notes(report)
     if done:
         yield from _times(report)
     for reason in report.reasons[:top]:
@@ -52,6 +53,18 @@ def words(report: DrainReport, *, top: int = TOP) -> Iterator[str]:
     for route in report.routes:
         if route.down:
             yield f"route {show(route.name)} is down: {show(route.down, _WHY_LIMIT)}"
+
+
+def notes(report: DrainReport) -> Iterator[str]:
+    """Say what the figures do not: mail that a person has to look at, and what is missing in them."""
+    if report.held:
+        those = "one of these is" if report.held == 1 else f"{report.held:,} of these are"
+        yield f"deferred: {those} held until a person decides: spooler queue list --state held"
+    if report.deaths:
+        yield (
+            f"{plural(report.deaths, 'process')} died while it drained: what was done last is in the ledger, "
+            "not in these figures; see spooler queue stats"
+        )
 
 
 def _times(report: DrainReport) -> Iterator[str]:

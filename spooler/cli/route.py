@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, load, spool_options
+from spooler.cli.options import NAME, TEXT, json_option, load, spool_options
 from spooler.cli.render import clock_time, human_when, print_json, print_table
 from spooler.cli.steering import who
 from spooler.command import Pause
@@ -79,7 +79,7 @@ def list_command(*, spool: str | None, config: Path | None, as_json: bool) -> No
 @command.command("pause")
 @spool_options
 @click.option("--reason", type=TEXT, default="", metavar="TEXT", help="Why; it is shown until then.")
-@click.argument("name", type=TEXT, metavar="NAME")
+@click.argument("name", type=NAME, metavar="NAME")
 def pause_command(*, spool: str | None, config: Path | None, reason: str, name: str) -> None:
     """Let nothing be delivered on a route until it is resumed, by whatever worker.
 
@@ -102,7 +102,7 @@ def pause_command(*, spool: str | None, config: Path | None, reason: str, name: 
 
 @command.command("resume")
 @spool_options
-@click.argument("name", type=TEXT, metavar="NAME")
+@click.argument("name", type=NAME, metavar="NAME")
 def resume_command(*, spool: str | None, config: Path | None, name: str) -> None:
     """Let a paused route go on."""
     settings = load(spool, config)

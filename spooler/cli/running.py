@@ -215,10 +215,10 @@ async def obeying(
         if reread is not None:
             await nursery.start(watch_reload, reread, run.reload, log)
         if tether is None:
-            await nursery.start(watch_signals, lambda count: stop(count))
+            await nursery.start(partial(watch_signals, lambda count: stop(count), hangup=reread is None))
         else:
             # of these the keeper may know too: see `spooler.supervise`
-            await nursery.start(watch_signals, lambda _: stop(1))
+            await nursery.start(partial(watch_signals, lambda _: stop(1), hangup=reread is None))
             nursery.start_soon(tether.live)
             nursery.start_soon(lambda: tether.obey(stop, orphaned=orphaned, reload=reload))
         settled = await run.run()

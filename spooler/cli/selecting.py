@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar
 import click
 
 from spooler.address import show
-from spooler.cli.options import TEXT
+from spooler.cli.options import NAME
 from spooler.config import parse_duration
 from spooler.errors import UsageError
 from spooler.records import GAUGES, QueueFilter, State
@@ -35,12 +35,12 @@ def selection_options(command: _Command) -> _Command:
     states = [state.value for state in GAUGES]
     for option in reversed(
         (
-            click.option("--route", type=TEXT, metavar="NAME", help="Only of this route."),
+            click.option("--route", type=NAME, metavar="NAME", help="Only of this route."),
             click.option("--state", type=click.Choice(states), help="Only in this state."),
-            click.option("--job", type=TEXT, metavar="NAME", help="Only of this job."),
-            click.option("--tenant", type=TEXT, metavar="NAME", help="Only of this tenant."),
-            click.option("--sender", type=TEXT, metavar="ADDRESS", help="Only from this sender; <> is none."),
-            click.option("--to", type=TEXT, metavar="ADDRESS", help="Only to this recipient, or to @domain."),
+            click.option("--job", type=NAME, metavar="NAME", help="Only of this job."),
+            click.option("--tenant", type=NAME, metavar="NAME", help="Only of this tenant."),
+            click.option("--sender", type=NAME, metavar="ADDRESS", help="Only from this sender; <> is none."),
+            click.option("--to", type=NAME, metavar="ADDRESS", help="Only to this recipient, or to @domain."),
             click.option("--uncertain", is_flag=True, help="Only what may be delivered already."),
             click.option("--older-than", metavar="DURATION", help="Only queued longer ago: 15m, 4h, 5d."),
             click.option("--newer-than", metavar="DURATION", help="Only queued since then."),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from spooler.events import Observe
 
 
+AT_ONCE = 0.5  # seconds: timeout(1) signals its child and then all of the group, and means one request
+
+
 async def watch_reload(
     reread: Callable[[], Config],
     take: Callable[[Config], None],
@@ -41,11 +44,26 @@ def read_again(reread: Callable[[], Config], take: Callable[[Config], None], obs
         take(config)
 
 
-async def watch_signals(stop: Callable[[int], None], task_status: trio.TaskStatus[None]) -> None:
-    """Call `stop` at each signal, with how many there were."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def watch_signals(
+    stop: Callable[[int], None],
+    *,
+    hangup: bool = False,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Call `stop` at each signal, with how many there were; several at once are one.
+
+    `hangup`: SIGHUP is such a signal, too, unless it is ignored (nohup): the terminal is gone.
+    """
+    asked = [signal.SIGTERM, signal.SIGINT]
+    if hangup and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*asked) as signals:
         task_status.started()
         count = 0
+        last = -AT_ONCE
         async for _ in signals:
-            count += 1
-            stop(count)
+            now = trio.current_time()
+            if now - last >= AT_ONCE:
+                count += 1
+                stop(count)
+            last = now

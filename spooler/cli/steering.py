@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, load, spool_options
+from spooler.cli.options import NAME, TEXT, json_option, load, spool_options
 from spooler.cli.render import plural, print_json, print_table
 from spooler.cli.selecting import SelectionWords, read_duration, read_selection, selection_options
 from spooler.command import CANCELLED, GIVEN_UP, Command, Group, Order, Passed
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 EX_INTERRUPTED = 130
+LONGEST = 3650 * 86_400_000_000  # µs by which --extend goes
 _DONE = {Command.BOUNCE: "bounced"}
 _FOR = {  # the states that each is for
     Command.HOLD: {State.WAITING, State.DEFERRED, State.ACTIVE},
@@ -132,7 +133,7 @@ def retry(*, extend: str | None, **words: Unpack[_Words]) -> int:
 
 @click.command("reroute")
 @_steering
-@click.option("--new-route", type=TEXT, required=True, metavar="NAME", help="The route to take from now on.")
+@click.option("--new-route", type=NAME, required=True, metavar="NAME", help="The route to take from now on.")
 def reroute(*, new_route: str, **words: Unpack[_Words]) -> int:
     """Let recipients take another route; when they are due stays as it is.
 
@@ -162,7 +163,7 @@ def remove(**words: Unpack[_Words]) -> int:
 def bounce(*, text: str, status: str, **words: Unpack[_Words]) -> int:
     """Give recipients up as failed, with a notice to the sender as for any failure."""
     number = status.split(".")
-    if len(number) != 3 or number[0] != "5" or not all(n.isascii() and n.isdigit() for n in number[1:]):
+    if len(number) != 3 or number[0] != "5" or not all(_is_detail(part) for part in number[1:]):
         raise UsageError(f"'{show(status)}' is no status of a failure", hint="give 5.x.y, as 5.7.1")
     return _run(Command.BOUNCE, words, enhanced=status, text=text)
 
@@ -170,8 +171,18 @@ def bounce(*, text: str, status: str, **words: Unpack[_Words]) -> int:
 COMMANDS = (hold, release, retry, reroute, remove, bounce)
 
 
+def _is_detail(text: str) -> bool:
+    """Whether it can stand in an enhanced status code (RFC 3463 section 2)."""
+    return text.isascii() and text.isdigit() and len(text) <= 3
+
+
 def _extended(extend: str | None) -> _Facts:
-    return {} if extend is None else {"lifetime": read_duration("--extend", extend)}
+    if extend is None:
+        return {}
+    lifetime = read_duration("--extend", extend)
+    if lifetime > LONGEST:
+        raise UsageError(f"--extend {show(extend)} is longer than ten years", hint="write 4h or 5d")
+    return {"lifetime": lifetime}
 
 
 def _run(command: Command, words: _Words, **facts: Unpack[_Facts]) -> int:
@@ -188,10 +199,23 @@ def _run(command: Command, words: _Words, **facts: Unpack[_Facts]) -> int:
 
     with Store.open(settings.url) as store:
         _know(store, selections, words["idents"])
+        if command is Command.REROUTE and not settings.config.routes:
+            _check_known(store, facts["route"])
         if words["dry_run"]:
             _count(store, order, selections, as_json=words["as_json"])
             return os.EX_OK
         return _do(store, order, selections, patience, as_json=words["as_json"])
+
+
+def _check_known(store: Store, route: str) -> None:
+    """Raise UsageError for a route that nobody has heard of: mail would wait there for ever."""
+    known = {row.route for row in store.stats()}
+    known.update(name for standing in store.standings().values() for name in standing.routes)
+    if route not in known:
+        raise UsageError(
+            f"route {show(route)} has no mail and no worker, and no configuration was named",
+            hint=f"give --config; known are: {', '.join(map(show, sorted(known))) or 'none'}",
+        )
 
 
 def _selections(words: _Words, now: int) -> list[QueueFilter]:
@@ -201,7 +225,7 @@ def _selections(words: _Words, now: int) -> list[QueueFilter]:
         raise UsageError(
             "nothing is selected", hint="name ids, or select by --to, --route, --job ...; --all is everything"
         )
-    idents = [parse_id(text) for text in words["idents"]]
+    idents = [parse_id(text) for text in dict.fromkeys(words["idents"])]
     if None in idents:
         text = words["idents"][idents.index(None)]
         raise UsageError(
@@ -211,7 +235,7 @@ def _selections(words: _Words, now: int) -> list[QueueFilter]:
 
 
 def _know(store: Store, selections: Sequence[QueueFilter], idents: Sequence[str]) -> None:
-    for which, text in zip(selections, idents, strict=False):
+    for which, text in zip(selections, dict.fromkeys(idents), strict=False):
         if which.message_id is not None and store.message(which.message_id) is None:
             raise NoInputError(f"message {show(text)} is not in this spool", hint="see 'spooler queue list'")
 
@@ -318,7 +342,10 @@ def _print(walk: Walk, not_seen: int) -> None:
     if passed:
         click.echo(f"left as they are: {', '.join(passed)}")
     if walk.again:
-        click.echo(f"{len(walk.again):,} are being delivered now: say it again for what comes back of them")
+        click.echo(
+            f"{len(walk.again):,} are with a worker now: say it again for what comes back of them, or first "
+            "'spooler route pause', which gives back what is not on the wire"
+        )
     if not walk.through:
         click.echo(f"interrupted: some {not_seen:,} of the queue were not looked at; say it again to go on")
 

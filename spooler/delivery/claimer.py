@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from spooler.delivery.drain import Drain
     from spooler.delivery.lane import Lane
     from spooler.delivery.ports import Ground
+    from spooler.policy.pace import Pace
     from spooler.records import JobLeft
 
 POLL = 0.1  # seconds between looks at a spool that had nothing due
@@ -206,16 +207,18 @@ class Claimer:
             if lane.name not in self._dry
         }
         if self._pace is not None:
-            rooms = self._shared(rooms, self._pace.allowed(now))
+            rooms = self._shared(rooms, self._pace, now)
         return [Want(route, room, self._job) for route, room in rooms.items() if room]
 
-    def _shared(self, rooms: Mapping[str, int], most: int) -> dict[str, int]:
+    def _shared(self, rooms: Mapping[str, int], pace: Pace, now: float) -> dict[str, int]:
         """Divide what the pace allows; the routes take turns in being first, for it may be one recipient."""
+        allowed = pace.allowed(now)
+        most = max(0, min(allowed, pace.under_way(now) - sum(lane.held for lane in self._lanes.values())))
         names = list(rooms)
         self._turn += most > 0
         first = self._turn % len(names) if names else 0
         names = names[first:] + names[:first]
-        self._paced = not most and any(rooms.values())
+        self._paced = not allowed and any(rooms.values())
         return dict(zip(names, shares([rooms[name] for name in names], most), strict=True))
 
     async def _claim(self, wants: Sequence[Want]) -> None:

@@ -245,7 +245,7 @@ class Lane:
             chunked = transaction.mode is _CHUNKED
             self._adapt(codes, now, chunked=chunked, took=took / 1_000_000)
             self.held -= len(reckoning.results)
-            answer = around.now - parcel.ended if parcel.ended else 0
+            answer = around.now - parcel.ended if parcel.ended and not ending.fault else 0
             self._end(parcel, reckoning.results, destination=target.name, mode=mode, took=took, answer=answer)
 
     def _once_more(self, parcel: Parcel, recipients: list[ClaimedRecipient], *, repeated: bool) -> None:

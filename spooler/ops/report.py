@@ -61,13 +61,16 @@ class RouteReport(msgspec.Struct, frozen=True, kw_only=True):
     octets: int
     retries: int
     uncertain: int
+    held: int
     down: str
     """Why it took no mail in the end; "" if it did."""
 
 
 class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
     """`routes` that were drained, `began` µs UTC, `took`; `left` recipients of what was to be drained, None
-    where that could not be counted."""
+    where that could not be counted. `held`: how many of the deferred wait for a person. `deaths`: processes
+    that died; what they did last is in the ledger, and not in these figures.
+    """
 
     version: str
     job: str
@@ -79,6 +82,8 @@ class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
     left: int | None
     outcomes: dict[str, int]
     uncertain: int
+    held: int
+    deaths: int
     rate: float
     """Recipients that came to their end, a second; `best` over a second of it."""
     best: float
@@ -108,6 +113,7 @@ def sum_up(
     max_rate: float | None,
     total: int | None,
     left: int | None,
+    deaths: int = 0,
 ) -> DrainReport:
     """Make the report of what was counted."""
     waited, delivery, answer = Histogram(), Histogram(), Histogram()
@@ -130,8 +136,10 @@ def sum_up(
         left=left,
         outcomes=outcomes,
         uncertain=sum(route.uncertain for route in counts.routes.values()),
+        held=sum(route.held for route in counts.routes.values()),
+        deaths=deaths,
         rate=ended / (took / 1e6) if took else 0.0,
-        best=course.best(),
+        best=max(course.best(), ended / (took / 1e6) if took else 0.0),
         routes=[
             RouteReport(
                 name=name,
@@ -140,6 +148,7 @@ def sum_up(
                 octets=route.octets,
                 retries=route.retries,
                 uncertain=route.uncertain,
+                held=route.held,
                 down=down.get(name, ""),
             )
             for name, route in sorted(counts.routes.items())

@@ -40,10 +40,23 @@ def page(report: DrainReport) -> str:
         f"<style>{style}</style></head><body>\n"
         f"<header><h1>spooler</h1>{_verdict(report)}</header>\n<main>\n"
         f"<section><h2>{escape(title)}, {began}</h2>"
-        f"<p>It ended after {_seconds(report.took)} because {report.why.value}.</p></section>\n"
+        f"<p>It ended after {_seconds(report.took)} because {report.why.value}.</p>"
+        f"{_notes(report)}</section>\n"
         f'<section id="tiles">{"".join(_tiles(report))}</section>\n{"".join(sections)}</main>\n'
         f"<footer>spooler {escape(report.version)}</footer>\n</body></html>\n"
     )
+
+
+def _notes(report: DrainReport) -> str:
+    """Say what the figures do not."""
+    said = []
+    if report.held:
+        said.append(f"{report.held:,} of the deferred are held until a person decides.")
+    if report.deaths:
+        said.append(
+            f"Processes died ({report.deaths}): what they did last is in the ledger, not in these figures."
+        )
+    return f"<p>{' '.join(said)}</p>" if said else ""
 
 
 def _verdict(report: DrainReport) -> str:

@@ -1,7 +1,8 @@
 """How many recipients a drain may claim: at most so many a second, and in the beginning fewer.
 
 A bucket that is filled by time. It holds what may be claimed in a fifth of a second, so no more than that is
-ever made up for at once; and nothing is claimed before a part of it is full, so that claims stay few.
+ever made up for at once; and nothing is claimed before a part of it is full, so that claims stay few. Nor is
+more than a second's worth ever under way: a store that stood still gets no more than that at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 BURST = 0.2  # seconds
 PART = 0.25  # of the bucket
 FIRST = 0.1  # of the rate, where it climbs
+UNDER_WAY = 1.0  # seconds' worth that may be claimed and not answered
+LEAST_UNDER_WAY = 10  # recipients, or a slow rate would be slower still where answers take long
 SHORTEST = 0.001  # seconds: what is shorter may be lost when it is added to a clock
 
 
@@ -49,6 +52,10 @@ class Pace:
         bucket = max(1.0, rate * BURST)
         self._tokens = min(self._tokens, bucket)
         return int(self._tokens) if self._tokens >= max(1.0, bucket * PART) else 0
+
+    def under_way(self, now: float) -> int:
+        """How many recipients may be claimed and not answered at a time."""
+        return max(LEAST_UNDER_WAY, int(self.rate(now) * UNDER_WAY))
 
     def claimed(self, count: int) -> None:
         """So many were."""

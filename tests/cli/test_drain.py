@@ -76,6 +76,12 @@ def test_a_deadline_is_shown_by_the_clock_it_was_read_by(
     assert " 06:00:00+09:00 it takes " in ended.out
 
 
+def test_a_deadline_that_has_come(spooler: Runner, config: Path) -> None:
+    """No rate would do."""
+    planned = spooler("drain", "--config", config, "--dry-run", "--deadline", "0s", "--json").json
+    assert planned["rate"] is None
+
+
 def test_a_plan_of_a_job(spooler: Runner, config: Path) -> None:
     """Its mail alone is counted; a route that is paused, and mail of another route, are named."""
     spooler("route", "pause", "default", "--reason", "moving")
@@ -99,6 +105,7 @@ def test_a_plan_of_a_job(spooler: Runner, config: Path) -> None:
     ("options", "code", "said"),
     [
         (["--route", "fra"], 64, "route fra is not configured"),
+        (["--job", ""], 64, "'--job': nothing is named."),
         (["--ramp", "1m"], 64, "--ramp says how --max-rate is reached"),
         (["--max-rate", "10", "--ramp", "soon"], 64, "--ramp 'soon' is no duration"),
         (["--max-rate", "0"], 64, "0.0 is not in the range x>0"),

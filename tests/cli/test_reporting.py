@@ -17,7 +17,7 @@ from spooler.histogram import QUICK, Histogram
 from spooler.ops.course import MOST, Course
 from spooler.ops.errors import Errors
 from spooler.ops.metrics import Metrics
-from spooler.ops.report import DrainReport, Why, sum_up
+from spooler.ops.report import DrainReport, Times, Why, sum_up
 from spooler.result import Outcome
 from spooler.supervise import Report
 from tests.ops.test_metrics import result
@@ -78,6 +78,22 @@ def test_in_words() -> None:
     assert times.startswith("half within: from enqueued to delivered ")
     assert [line.partition(":")[0] for line in reasons] == ["2 deferred", "1 failed"]
     assert all("mailbox full (unix:/x, at final)" in line for line in reasons)
+
+
+def test_what_the_figures_do_not_say() -> None:
+    """Mail that waits for a person, and what is missing because a process died."""
+    said = msgspec.structs.replace(report(*SOME, left=0), held=2, deaths=1)
+    _, held, died, *_rest = reporting.words(said)
+    assert held == "deferred: 2 of these are held until a person decides: spooler queue list --state held"
+    assert died.startswith("1 process died while it drained: what was done last is in the ledger, not in ")
+    page = reporting.html(said)
+    assert "2 of the deferred are held until a person decides." in page
+    assert "Processes died (1)" in page
+
+
+def test_nothing_was_delivered() -> None:
+    """Times of nothing are none, and no five days."""
+    assert report(*[Outcome.DEFERRED] * 3).delivery == Times(count=0, mean=0, p50=0, p90=0, p95=0, p99=0)
 
 
 def test_a_drain_cut_short_says_so() -> None:

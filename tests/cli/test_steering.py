@@ -132,6 +132,19 @@ def test_retry(spooler: Runner, store: Store) -> None:
     assert due <= now_us()
 
 
+def test_what_nobody_has_heard_of(spooler: Runner, store: Store) -> None:
+    """A route that is mistyped is no place for mail, nor is a variable that was not set a selection."""
+    put(spooler, "a@x.example")
+    ended = spooler("queue", "reroute", "--all", "--new-route", "nwe", expect=64)
+    assert "route nwe has no mail and no worker, and no configuration was named" in ended.err
+    for option in ("--job", "--tenant", "--route", "--to", "--sender"):
+        assert "nothing is named" in spooler("queue", "remove", option, "", expect=64).err
+    assert "nothing is named" in spooler("route", "pause", "", expect=64).err
+    assert "longer than ten years" in spooler("queue", "release", "--all", "--extend", "9999d", expect=64).err
+    assert "no status" in spooler("queue", "bounce", "--all", "--status", "5.1000.1", expect=64).err
+    assert store.left() == 1
+
+
 def test_what_is_being_delivered(spooler: Runner, store: Store) -> None:
     """It is waited for, then left alone, which the exit code says too; a hold is noted at once."""
     put(spooler, "a@x.example")
@@ -142,7 +155,10 @@ def test_what_is_being_delivered(spooler: Runner, store: Store) -> None:
 
     assert ended.out.splitlines() == [
         "1 recipient removed: 1 waiting on default",
-        "1 are being delivered now: say it again for what comes back of them",
+        (
+            "1 are with a worker now: say it again for what comes back of them, "
+            "or first 'spooler route pause', which gives back what is not on the wire"
+        ),
     ]
     held = spooler("queue", "hold", "--all").out.splitlines()
     assert held == [

@@ -9,7 +9,7 @@ import trio
 
 from spooler.events import Claimed, TransactionEnded
 from spooler.policy.pace import Pace
-from spooler.reply import Reply
+from spooler.reply import Reply, Stage
 from spooler.sink import script
 from tests.delivery.house import House, route_to, sink
 
@@ -77,6 +77,28 @@ async def test_recipients_of_a_transaction(
     assert sizes == [10] * 18
     # of the first message 20, and 20 or 10 each time that the limit is doubted
     assert running.counters.deferred <= 20 + 3 * 20
+
+
+async def test_a_rate_holds_behind_a_stall(house: House, autojump_clock: MockClock) -> None:
+    """A store that stood still is not given all at once that might have been claimed meanwhile."""
+    for i in range(600):
+        house.enqueue(f"r{i}@x")
+    under_way = most = 0
+
+    def observe(event: object) -> None:
+        nonlocal under_way, most
+        if isinstance(event, Claimed):
+            under_way += event.recipients
+            most = max(most, under_way)
+        elif isinstance(event, TransactionEnded):
+            under_way -= len(event.results)
+
+    async with sink(delays={Stage.FINAL: 8.0}) as (running, inbox):
+        worker = house.worker({"default": route_to(running)}, pace=Pace(50), observe=observe)
+        with trio.fail_after(3600):
+            await worker.run()
+    assert len(inbox.copies) == 600
+    assert 40 <= most <= 50
 
 
 @pytest.mark.parametrize("rate", [1, 7, 40])

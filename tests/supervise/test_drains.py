@@ -17,7 +17,7 @@ from spooler.envelope import NewRecipient
 from spooler.ident import now_us
 from spooler.spool.store import Store
 from tests.servers.own_sink import own_sink
-from tests.servers.process import SPOOLER
+from tests.servers.process import SPOOLER, children
 from tests.spool.making import message
 from tests.supervise.command import running
 
@@ -112,6 +112,49 @@ def test_mail_of_a_job_on_a_route_that_is_not_served(url: str) -> None:
         assert (said["total"], said["left"], said["why"]) == (21, 1, "nothing was due any more")
         assert "on a route that is paused, down or not configured here" in ended.stderr
         assert _drain(url, sink, "--job", "june", "--route", "default").returncode == 0
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM] * 2, [signal.SIGHUP]])
+def test_asked_to_stop_once(url: str, tmp_path: Path, signals: list[signal.Signals]) -> None:
+    """timeout(1) signals a child, and then its group: one request; so is a terminal that is gone."""
+    _put(url, 300)
+    report = tmp_path / "report.json"
+    with own_sink("--delay", "final=1", record=True) as sink:
+        where = ("drain", "--spool", url, "--target", sink.tcp, "--report", str(report))
+        more = ("--processes", "2") if url.startswith("postgres") else ()
+        with running(tmp_path / "log", *where, *more) as drain:
+            drain.until(lambda: sink.copies().total() > 0)
+            for number in signals:
+                drain.process.send_signal(number)
+            assert drain.ends() == 75
+    said = json.loads(report.read_text())
+    assert (said["why"], said["uncertain"]) == ("it was stopped", 0)
+    with Store.open(url) as store:
+        assert store.workers() == []
+
+
+def test_a_process_that_died_is_told(postgres_url: str) -> None:
+    """What it did last is missing in the report, which says so; the ledger has all."""
+    _put(postgres_url, 3000)
+    with own_sink("--delay", "final=0.05", record=True) as sink:
+        argv = [
+            *SPOOLER,
+            "drain",
+            "--spool",
+            postgres_url,
+            "--target",
+            sink.tcp,
+            "--processes",
+            "2",
+            "--json",
+        ]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as drain:
+            while sink.copies().total() < 50:
+                time.sleep(0.02)
+            os.kill(children(drain.pid)[0], signal.SIGKILL)
+            out, err = drain.communicate(timeout=90)
+    assert json.loads(out)["deaths"] == 1
+    assert "1 process died while it drained" in err
 
 
 def test_no_faster_than_asked(url: str) -> None:
