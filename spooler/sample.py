@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from spooler.command import Pause
 from spooler.records import LedgerEntry, MessageInfo, QueuedRecipient, State, TallyRow, WorkerRow
 from spooler.worker_standing import WorkerStanding
 
@@ -30,6 +31,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     due: dict[str, int]
     workers: list[WorkerRow]
     standings: dict[int, WorkerStanding]
+    pauses: list[Pause]
 
 
 class Story(msgspec.Struct, frozen=True):

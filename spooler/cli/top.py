@@ -76,7 +76,7 @@ def _frames(store: Store, every: float) -> Iterator[Frame]:
 
 def _next(store: Store, before: Sample) -> tuple[Sample, Frame]:
     after = store.sample(now=now_us())
-    return after, frame(before, after, store.pauses())
+    return after, frame(before, after)
 
 
 def _live(store: Store, every: float) -> None:
@@ -147,7 +147,8 @@ def _render(one: Frame) -> RenderableType:
     head = f"spooler  {clock_time(one.at)}  {plural(queued, 'recipient')} queued"
     head += f", {one.delivered_per_second:,.0f} delivered/s"
     if one.done_in is not None and queued:
-        head += f", done in {human_duration(int(one.done_in * 1e6))}"
+        moving = "" if one.moving == queued else f"{one.moving:,} on routes that take mail "
+        head += f", {moving}done in {human_duration(int(one.done_in * 1e6))}"
     parts: list[RenderableType] = [Text(head, style="bold")]
     for problem in one.problems:
         since = f", since {human_when(problem.since, one.at)}" if problem.since is not None else ""
@@ -187,7 +188,7 @@ def _routes(one: Frame) -> Table:
             human_duration(one.at - route.oldest) if route.oldest is not None else "",
             *(f"{rate:,.0f}" for rate in (rates.delivered, rates.deferred, rates.failed)),
             f"{route.sessions}/{route.window}" if route.served else "",
-            show("paused" if route.name in one.paused else _limits(route), 200),
+            show("paused" if route.paused else _limits(route), 200),
         )
     return table
 

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from spooler.ops.problems import Problem, problems
-from spooler.ops.status import destinations_of, routes_of, worker_of
+from spooler.ops.status import destinations_of, living, moving, routes_of, worker_of
 from spooler.ops.view import DestinationView, RouteView, WorkerView
 from spooler.records import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spooler.command import Pause
     from spooler.sample import Sample
 
 _GONE = (State.DELIVERED, State.FAILED, State.EXPIRED, State.REMOVED)
@@ -30,37 +27,41 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """The spool at `at`; `rates` by route since the look before, `done_in` seconds at that rate."""
+    """The spool at `at`; `rates` by route since the look before. `moving` recipients are queued on routes
+    that take mail; `done_in` seconds, at that rate, these are done.
+    """
 
     at: int
     problems: list[Problem]
     routes: list[RouteView]
     rates: dict[str, Rates]
-    paused: list[str]
     destinations: list[DestinationView]
     workers: list[WorkerView]
     delivered_per_second: float
+    moving: int
     done_in: float | None
 
 
-def frame(before: Sample, after: Sample, pauses: Sequence[Pause]) -> Frame:
+def frame(before: Sample, after: Sample) -> Frame:
     """Compare two samples, of which the second is what is shown."""
     seconds = max((after.at - before.at) / 1e6, 0.001)
-    routes = routes_of(after, after.standings, after.at)
-    destinations = destinations_of(routes, after.standings)
     workers = [worker_of(row, after.standings.get(row.id), after.at) for row in after.workers]
+    standings = living(after.standings, workers)
+    routes = routes_of(after, standings, after.at)
+    destinations = destinations_of(routes, standings)
     earlier, later = _counts(before), _counts(after)
     rates = {
         route.name: _rates(earlier.get(route.name, {}), later.get(route.name, {}), seconds)
         for route in routes
     }
     delivered = sum(one.delivered for one in rates.values())
-    todo = sum(route.queued - route.states[State.HELD.value] for route in routes)
+    todo = moving(routes)
     return Frame(
         at=after.at,
         problems=problems(
             answers=True,
             trouble="",
+            seen=after.at,
             routes=routes,
             destinations=destinations,
             workers=workers,
@@ -68,11 +69,11 @@ def frame(before: Sample, after: Sample, pauses: Sequence[Pause]) -> Frame:
         ),
         routes=routes,
         rates=rates,
-        paused=[pause.route for pause in pauses],
         destinations=destinations,
         workers=workers,
         delivered_per_second=delivered,
-        done_in=todo / delivered if delivered > 0 else None,
+        moving=todo,
+        done_in=todo / delivered if delivered > 0 and todo else None,
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from spooler.ops.view import DestinationView, RouteView, WorkerView
 
+MOST = 12  # problems that are named
 OVERDUE = 600_000_000  # µs that mail may be due on a route that lives before somebody is told
 
 
@@ -34,48 +35,80 @@ def problems(
     *,
     answers: bool,
     trouble: str,
+    seen: int | None,
     routes: Sequence[RouteView],
     destinations: Sequence[DestinationView],
     workers: Sequence[WorkerView],
     now: int,
 ) -> list[Problem]:
-    """Name everything that is wrong, the worst first."""
+    """Name what is wrong, the worst first; `seen` is when the spool answered last (µs UTC).
+
+    Of very many the first ones are named, and how many there are more.
+    """
     found: list[Problem] = []
     if not answers:
-        found.append(Problem(level="bad", what="The spool's database does not answer", why=trouble))
-    if answers and not any(worker.lives for worker in workers):
+        old = "; the queue and its routes are shown as they were then" if seen is not None else ""
+        why = f"{trouble}{old}"
+        found.append(Problem(level="bad", what="The spool's database does not answer", why=why, since=seen))
+    elif not any(worker.lives for worker in workers):
         found.append(Problem(level="bad", what="No worker is running", waiting=_todo(routes)))
-    found += _of_destinations(destinations, routes)
-    found += _of_routes(routes, now)
-    found += [
-        Problem(
-            level="warn",
-            what=f"Worker {worker.pid} on {worker.host} gives no sign of life",
-            since=worker.beat_at,
-            why="what it holds is taken over once its journal is read, or after some minutes",
-        )
-        for worker in workers
-        if not worker.lives
-    ]
-    return sorted(found, key=lambda one: one.level != "bad")
+        found += [one for one in _of_routes(routes, now) if one.level == "warn"]  # of no route is one
+    else:
+        found += _of_destinations(destinations, routes)
+        found += _of_routes(routes, now)
+    if answers:
+        found += [_silence(worker) for worker in workers if not worker.lives]
+    found.sort(key=lambda one: (one.level != "bad", -one.waiting))
+    if len(found) > MOST:
+        rest = found[MOST - 1 :]
+        more = f"And {len(rest)} more like these"
+        found[MOST - 1 :] = [Problem(level=rest[0].level, what=more, why="spooler top shows all")]
+    return found
+
+
+def _silence(worker: WorkerView) -> Problem:
+    return Problem(
+        level="warn",
+        what=f"Worker {worker.pid} on {worker.host} gives no sign of life",
+        since=worker.beat_at,
+        why="what it holds is taken over once its journal is read, or after some minutes",
+    )
 
 
 def _of_destinations(
     destinations: Sequence[DestinationView], routes: Sequence[RouteView]
 ) -> Iterator[Problem]:
-    down = {route.name for route in routes if route.outage is not None}
+    """One for each route that is down, or for several that go the same way; one for any other destination."""
+    places = {place.name: place for place in destinations}
+    ways: dict[tuple[str, ...], list[RouteView]] = {}
+    for route in routes:
+        if route.outage is not None and any(name in places for name in route.destinations):
+            ways.setdefault(tuple(route.destinations), []).append(route)
+    told: set[str] = set()
+    for names, some in ways.items():
+        told.update(names)
+        outages = [route.outage for route in some if route.outage is not None]
+        first = min(outages, key=lambda one: one.since)
+        own = places[names[0]].outage if names[0] in places else None
+        what, why = f"{names[0]} takes no mail", (own or first).why
+        if len(names) > 1:
+            what = f"None of {len(names)} destinations of {_named(some)} takes mail"
+            why = f"{first.why} ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
+        yield Problem(
+            level="bad",
+            what=what,
+            why=why,
+            since=first.since,
+            waiting=sum(map(_waiting, some)),
+            probe_at=min(one.probe_at for one in outages),
+        )
     for place in destinations:
-        if place.outage is not None:
-            # where another destination of its routes takes mail, nothing waits for this one
-            alone = any(route in down for route in place.routes)
+        if place.outage is not None and place.name not in told:
             yield Problem(
-                level="bad" if alone else "warn",
-                what=f"{place.name} takes no mail" + ("" if alone else "; others take what is for it"),
+                level="warn",
+                what=f"{place.name} takes no mail; others take what is for it",
                 why=place.outage.why,
                 since=place.outage.since,
-                waiting=sum(_waiting(route) for route in routes if route.name in place.routes)
-                if alone
-                else 0,
                 probe_at=place.outage.probe_at,
             )
         if place.doubts:
@@ -84,6 +117,10 @@ def _of_destinations(
                 what=f"{place.name} answered out of step, so it is asked more carefully ({place.mode})",
                 why=place.last_doubt,
             )
+
+
+def _named(routes: Sequence[RouteView]) -> str:
+    return f"route {routes[0].name}" if len(routes) == 1 else f"{len(routes)} routes"
 
 
 def _of_routes(routes: Sequence[RouteView], now: int) -> Iterator[Problem]:
@@ -96,7 +133,14 @@ def _of_routes(routes: Sequence[RouteView], now: int) -> Iterator[Problem]:
                 what=f"On route {route.name} {held:,} {_recipients(held)} held until a person decides",
             )
         if route.paused:
-            yield Problem(level="warn", what=f"Route {route.name} is paused", waiting=waiting)
+            pause = route.pause
+            yield Problem(
+                level="warn",
+                what=f"Route {route.name} is paused",
+                why="" if pause is None else f"by {pause.who}" + (f": {pause.why}" if pause.why else ""),
+                since=None if pause is None else pause.at,
+                waiting=waiting,
+            )
         elif waiting and not route.served:
             yield Problem(level="bad", what=f"No worker serves route {route.name}", waiting=waiting)
         elif route.outage is None and route.due is not None and now - route.due > OVERDUE:

@@ -33,7 +33,7 @@ async def readiness(watch: Watch) -> Readiness:
     up = {name for name, one in routes if one.outage is None}
     down = {name: one.outage.why for name, one in routes if one.outage is not None and name not in up}
     checks = {
-        "database": Check(watch.answers, watch.trouble or "answers"),
+        "database": Check(watch.answers and not watch.trouble, watch.trouble or "answers"),
         "heartbeat": Check(fresh > 0, f"{fresh} of {len(members)} worker processes in time"),
         # a route of which nothing is known yet may well take mail
         "targets": Check(

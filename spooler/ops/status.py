@@ -15,24 +15,27 @@ from spooler.ident import time_of
 from spooler.ops.errors import ErrorView
 from spooler.ops.problems import Problem, problems
 from spooler.ops.view import DestinationView, RouteView, WorkerView
+from spooler.policy.beats import LATE
 from spooler.records import GAUGES, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spooler.command import Pause
     from spooler.ops.watch import Watch
     from spooler.records import WorkerRow
     from spooler.sample import Sample
     from spooler.worker_standing import RouteStanding, WorkerStanding
 
 RATE_OVER = 10.0  # seconds
-BEATLESS = 15_000_000  # µs: three beats that did not come
 TOP_ERRORS = 12
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """All of the page but its charts.
 
-    `rate` is deliveries a second; `done_in` seconds, at that rate, what is
-    queued on routes that take mail is done.
+    `rate` is deliveries a second. `moving` recipients are queued on routes that take mail; `done_in` seconds,
+    at that rate, these are done. `seen` is when the spool answered last.
     """
 
     at: int
@@ -41,7 +44,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     answers: bool
     trouble: str
     problems: list[Problem]
+    seen: int | None
     rate: float
+    moving: int
     done_in: float | None
     routes: list[RouteView]
     destinations: list[DestinationView]
@@ -52,14 +57,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 async def status(watch: Watch, *, version: str) -> Status:
     """Put everything together."""
     sample = await watch.sample()
-    standings = watch.standings()
     now = watch.clock()
-    routes = [] if sample is None else routes_of(sample, standings, now)
+    workers: list[WorkerView] = []
+    standings = watch.standings()
+    routes: list[RouteView] = []
+    if sample is not None:
+        workers = [worker_of(row, standings.get(row.id), sample.at) for row in sample.workers]
+        standings = living(standings, workers)
+        routes = routes_of(sample, standings, now)
     destinations = destinations_of(routes, standings)
-    workers = [] if sample is None else [worker_of(row, standings.get(row.id), now) for row in sample.workers]
-    rate = watch.history.rate(RATE_OVER)
-    moving = [route for route in routes if route.served and not route.paused and route.outage is None]
-    todo = sum(route.queued - route.states[State.HELD.value] for route in moving)
+    seen = None if sample is None else sample.at
+    rate = watch.history.rate(RATE_OVER) if watch.answers else 0.0
+    todo = moving(routes)
     return Status(
         at=now,
         version=version,
@@ -69,18 +78,36 @@ async def status(watch: Watch, *, version: str) -> Status:
         problems=problems(
             answers=watch.answers,
             trouble=watch.trouble,
+            seen=seen,
             routes=routes,
             destinations=destinations,
             workers=workers,
             now=now,
         ),
+        seen=seen,
         rate=rate,
-        done_in=todo / rate if rate > 0 else None,
+        moving=todo,
+        done_in=todo / rate if rate > 0 and todo else None,
         routes=routes,
         destinations=destinations,
         workers=workers,
         errors=errors(watch, TOP_ERRORS),
     )
+
+
+def moving(routes: Iterable[RouteView]) -> int:
+    """How many recipients are queued on routes that take mail, those that are held left out."""
+    return sum(
+        route.queued - route.states[State.HELD.value]
+        for route in routes
+        if route.served and not route.paused and route.outage is None
+    )
+
+
+def living(standings: dict[int, WorkerStanding], workers: Iterable[WorkerView]) -> dict[int, WorkerStanding]:
+    """Leave out what workers told that give no sign of life any more: it is not so now."""
+    silent = {worker.id for worker in workers if not worker.lives}
+    return {ident: standing for ident, standing in standings.items() if ident not in silent}
 
 
 def errors(watch: Watch, most: int) -> list[ErrorView]:
@@ -96,11 +123,14 @@ def routes_of(sample: Sample, standings: dict[int, WorkerStanding], now: int) ->
     for standing in standings.values():
         for name in standing.routes:
             counts.setdefault(name, Counter())
+    pauses = {pause.route: pause for pause in sample.pauses}
+    for name in pauses:
+        counts.setdefault(name, Counter())
     oldest: dict[str, int] = {}
     for one in sample.oldest:
         oldest[one.route] = min(oldest.get(one.route, one.message_id), one.message_id)
     return [
-        _route(name, states, oldest.get(name), sample.due.get(name), standings, now)
+        _route(name, states, oldest.get(name), sample.due.get(name), standings, pauses.get(name), now)
         for name, states in sorted(counts.items())
     ]
 
@@ -111,6 +141,7 @@ def _route(
     oldest: int | None,
     due: int | None,
     standings: dict[int, WorkerStanding],
+    pause: Pause | None,
     now: int,
 ) -> RouteView:
     served = [(standing, standing.routes[name]) for standing in standings.values() if name in standing.routes]
@@ -124,7 +155,8 @@ def _route(
         due=due,
         destinations=list(dict.fromkeys(place for one in ones for place in one.destinations)),
         served=bool(ones),
-        paused=bool(ones) and all(one.paused for one in ones),
+        paused=pause is not None,
+        pause=pause,
         # where one worker gets through, the route is not down
         outage=min(outages, key=lambda one: one.since) if ones and len(outages) == len(ones) else None,
         limits=_limits(name, served, waits=any(counts[state] for state in GAUGES), due=due, now=now),
@@ -183,14 +215,14 @@ def _destination(name: str, routes: list[RouteView], standings: list[WorkerStand
 
 
 def worker_of(row: WorkerRow, standing: WorkerStanding | None, now: int) -> WorkerView:
-    """Put together what is known of a worker."""
+    """Put together what is known of a worker; `now` is when the spool was looked at."""
     return WorkerView(
         id=row.id,
         host=row.host.split()[0],
         pid=row.pid,
         started=row.started,
         beat_at=row.beat_at,
-        lives=now - row.beat_at < BEATLESS,
+        lives=now - row.beat_at < LATE * 1e6,
         version=standing.version if standing else "",
         routes=len(standing.routes) if standing else 0,
         sessions=sum(route.sessions for route in standing.routes.values()) if standing else 0,

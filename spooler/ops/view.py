@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from spooler.command import Pause
 from spooler.worker_standing import Outage
 
 
@@ -23,6 +24,7 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
     destinations: list[str]
     served: bool
     paused: bool
+    pause: Pause | None
     outage: Outage | None
     limits: str
     sessions: int = 0

@@ -8,3 +8,5 @@ DEAD = 60.0
 """Without a beat."""
 GRACE = 300.0
 """More, for whoever can read its journal."""
+LATE = 3 * PERIOD
+"""Without a beat: it is told that nothing was heard."""

@@ -80,8 +80,10 @@ def gates(row: QueuedRecipient, around: Surroundings, *, now: int) -> list[Gate]
     found: list[Gate] = []
     if row.hold is not None:
         found.append(Gate(kind=GateKind.HELD, why=row.hold, since=around.held_at))
+    alive = [worker for worker in around.workers if not _silent(worker, now)]
     if row.lease is not None:
-        return [_leased(row, row.lease, around, now), *found]
+        nobody = [] if alive else [Gate(kind=GateKind.NO_WORKER)]  # to take it over
+        return [_leased(row, row.lease, around, now), *nobody, *found]
     if row.hold is None and row.expires <= now:
         found.append(Gate(kind=GateKind.OVER_TIME, since=row.expires))
     pause = around.pauses.get(row.route)
@@ -90,7 +92,6 @@ def gates(row: QueuedRecipient, around: Surroundings, *, now: int) -> list[Gate]
         found.append(Gate(kind=GateKind.PAUSED, why=by, since=pause.at))
     if row.due > now:
         found.append(_not_due(row, around, now))
-    alive = [worker for worker in around.workers if not _silent(worker, now)]
     known = [around.standings[worker.id] for worker in alive if worker.id in around.standings]
     serving = [standing for standing in known if row.route in standing.routes]
     if not alive:
@@ -112,7 +113,7 @@ def _leased(row: QueuedRecipient, lease: int, around: Surroundings, now: int) ->
             kind=GateKind.WORKER_SILENT,
             why=where,
             since=worker.beat_at,
-            clears=worker.beat_at + int((beats.DEAD + beats.GRACE) * 1e6),
+            clears=max(now, worker.beat_at + int((beats.DEAD + beats.GRACE) * 1e6)),
             worker=lease,
         )
     standing = around.standings.get(lease)
@@ -175,7 +176,7 @@ def _is_full(route: RouteStanding) -> bool:
 
 
 def _silent(worker: WorkerRow, now: int) -> bool:
-    return now - worker.beat_at > beats.DEAD * 1e6
+    return now - worker.beat_at > beats.LATE * 1e6
 
 
 def _last_words(row: QueuedRecipient) -> str:

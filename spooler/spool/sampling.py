@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from spooler.records import GAUGES, State
 from spooler.sample import Oldest, Sample
-from spooler.spool import looking, sql
+from spooler.spool import looking, pausing, sql
 from spooler.spool.statements import looking as st
 
 if TYPE_CHECKING:
@@ -44,4 +44,5 @@ def sample(
         due=due,
         workers=workers,
         standings=standings,
+        pauses=pausing.pauses(db),
     )

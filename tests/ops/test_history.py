@@ -24,6 +24,7 @@ def sample(at: float, **counts: int) -> Sample:
         due={},
         workers=[],
         standings={},
+        pauses=[],
     )
 
 

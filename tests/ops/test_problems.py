@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from spooler.ops.problems import OVERDUE, problems
+from spooler.command import Pause
+from spooler.ops.problems import MOST, OVERDUE, problems
 from spooler.ops.view import DestinationView, RouteView, WorkerView
 from spooler.worker_standing import Outage
 
@@ -18,7 +19,7 @@ def route(name: str = "default", **more: Any) -> RouteView:  # noqa: ANN401  # i
     states = {"waiting": 0, "deferred": 0, "active": 0, "held": 0} | more.pop("states", {})
     fixed: dict[str, Any] = {
         "ended": {}, "oldest": None, "due": None, "destinations": ["unix:/a", "unix:/b"], "served": True,
-        "paused": False, "outage": None, "limits": "",
+        "paused": False, "pause": None, "outage": None, "limits": "",
     }  # fmt: skip
     return RouteView(name=name, states=states, **(fixed | more))
 
@@ -41,7 +42,7 @@ def found(
     places: list[DestinationView] | None = None,
     **more: Any,  # noqa: ANN401
 ) -> list[tuple[str, str, int]]:
-    fixed: dict[str, Any] = {"answers": True, "trouble": "", "workers": [WORKER], "now": NOW}
+    fixed: dict[str, Any] = {"answers": True, "trouble": "", "seen": NOW, "workers": [WORKER], "now": NOW}
     told = problems(routes=routes, destinations=places or [], **(fixed | more))
     return [(one.level, one.what, one.waiting) for one in told]
 
@@ -54,8 +55,13 @@ def test_nothing_is_wrong() -> None:
 def test_a_target_that_is_down() -> None:
     """Which, since when, in its own words, and what waits for it; held mail waits for somebody else."""
     (one,) = problems(
-        answers=True, trouble="", workers=[WORKER], now=NOW,
-        routes=[route(states={"waiting": 5, "deferred": 2}, outage=DOWN, due=NOW - 10 * OVERDUE)],
+        answers=True, trouble="", seen=NOW, workers=[WORKER], now=NOW,
+        routes=[
+            route(
+                states={"waiting": 5, "deferred": 2}, outage=DOWN, due=NOW - 10 * OVERDUE,
+                destinations=["unix:/a"],
+            )
+        ],
         destinations=[place(outage=DOWN)],
     )  # fmt: skip
     assert (one.level, one.what, one.why) == ("bad", "unix:/a takes no mail", "connection refused")
@@ -67,6 +73,50 @@ def test_one_of_several_targets_is_down() -> None:
     assert found(routes=[route(states={"waiting": 5})], places=[place(outage=DOWN), place("unix:/b")]) == [
         ("warn", "unix:/a takes no mail; others take what is for it", 0)
     ]
+
+
+def test_all_targets_of_a_route_are_down() -> None:
+    """One problem, not one each: what waits for it waits once."""
+    down = route(states={"waiting": 5}, outage=DOWN)
+    both = [place(outage=DOWN), place("unix:/b", outage=DOWN)]
+    assert found(routes=[down], places=both) == [
+        ("bad", "None of 2 destinations of route default takes mail", 5)
+    ]
+    shared = msgspec.structs.replace(down, destinations=["unix:/a"])
+    assert found(routes=[shared, msgspec.structs.replace(shared, name="far")], places=both[:1]) == [
+        ("bad", "unix:/a takes no mail", 10)
+    ]
+
+
+def test_of_very_many_the_worst_are_told() -> None:
+    """Most waiting first, and how many there are more."""
+    routes = [
+        route(f"r{n}", states={"waiting": n}, outage=DOWN, destinations=[f"unix:/{n}"]) for n in range(40)
+    ]
+    told = found(routes=routes, places=[place(f"unix:/{n}", outage=DOWN) for n in range(40)])
+    assert len(told) == MOST
+    assert told[0] == ("bad", "unix:/39 takes no mail", 39)
+    assert told[-1] == ("bad", f"And {40 - MOST + 1} more like these", 0)
+
+
+def test_a_pause_is_told_as_it_was_given() -> None:
+    """Since when, by whom and why; also where no worker serves the route."""
+    pause = Pause(route="default", at=NOW - 5, who="ann@mx1", why="moving")
+    (one,) = problems(
+        answers=True, trouble="", seen=NOW, workers=[WORKER], destinations=[], now=NOW,
+        routes=[route(states={"waiting": 3}, served=False, paused=True, pause=pause)],
+    )  # fmt: skip
+    assert (one.what, one.since, one.why) == ("Route default is paused", NOW - 5, "by ann@mx1: moving")
+
+
+def test_a_database_that_is_gone() -> None:
+    """Since when, and nothing is made up of workers that cannot be seen."""
+    silent = msgspec.structs.replace(WORKER, lives=False)
+    (one,) = problems(
+        answers=False, trouble="refused", seen=NOW - 7, routes=[], destinations=[], workers=[silent], now=NOW
+    )
+    assert (one.level, one.since) == ("bad", NOW - 7)
+    assert one.why == "refused; the queue and its routes are shown as they were then"
 
 
 def test_each_of_the_others() -> None:

@@ -146,7 +146,7 @@ CASES: list[tuple[str, QueuedRecipient, Surroundings, list[Gate]]] = [
         ],
     ),
     (
-        "with a dead worker",
+        "with a dead worker, and nobody is there to take it over",
         row(lease=7),
         around(workers=[SILENT]),
         [
@@ -154,7 +154,27 @@ CASES: list[tuple[str, QueuedRecipient, Surroundings, list[Gate]]] = [
                 kind=GateKind.WORKER_SILENT,
                 why="on alpha, process 42",
                 since=NOW - HOUR,
-                clears=NOW - HOUR + int((DEAD + GRACE) * SECOND),
+                clears=NOW,
+                worker=7,
+            ),
+            Gate(kind=GateKind.NO_WORKER),
+        ],
+    ),
+    (
+        "with a worker that has been silent for a while",
+        row(lease=7),
+        around(
+            workers=[
+                msgspec.structs.replace(SILENT, beat_at=NOW - 20 * SECOND),
+                msgspec.structs.replace(SILENT, id=8, beat_at=NOW),
+            ]
+        ),
+        [
+            Gate(
+                kind=GateKind.WORKER_SILENT,
+                why="on alpha, process 42",
+                since=NOW - 20 * SECOND,
+                clears=NOW - 20 * SECOND + int((DEAD + GRACE) * SECOND),
                 worker=7,
             )
         ],

@@ -9,13 +9,15 @@ let span = "near", history = null, lostSince = null;
 function el(tag, about, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(about || {})) {
-    if (name === "text") node.textContent = value;
+    if (name === "text") node.textContent = plain(value);
     else if (name === "click") node.addEventListener("click", value);
     else node.setAttribute(name, value);
   }
-  node.append(...children);
+  node.append(...children.map((child) => typeof child === "string" ? plain(child) : child));
   return node;
 }
+// what has no shape of its own, or turns others round, shows its number: nobody is to read another address
+const plain = (text) => String(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
 // words for numbers and times
 
@@ -55,7 +57,7 @@ function table(columns, rows, empty) {
   const body = rows.map((row) => el("tr", {}, ...columns.map(([name, show, kind]) => {
     const cell = el("td", { class: kind || "", "data-name": name });
     const shown = show(row);
-    cell.append(shown === null || shown === undefined ? "" : shown);
+    cell.append(shown === null || shown === undefined ? "" : typeof shown === "string" ? plain(shown) : shown);
     return cell;
   })));
   return el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
@@ -97,7 +99,8 @@ function showTiles(status, now) {
   replace("tiles",
     tile("Queued", brief(queued), queued ? `${brief(sum("active"))} with a worker` : "nothing to do"),
     tile("Delivered a second", brief(status.rate), "over the last 10 s"),
-    tile("Done in", status.done_in === null ? "–" : duration(status.done_in * 1000), queued ? "at this rate" : ""),
+    tile("Done in", status.done_in === null ? "–" : duration(status.done_in * 1000),
+      !queued ? "" : status.moving === queued ? "at this rate" : `at this rate: ${brief(status.moving)} on routes that take mail`),
     tile("Oldest", oldest ? duration(now - when(oldest)) : "–", oldest ? "since it was queued" : ""),
     tile("Deferred", brief(sum("deferred")), sum("held") ? count(sum("held")) + " held" : "tried, and due later"),
     tile("Delivered", brief(ended("delivered")), `${brief(ended("failed"))} failed, ${brief(ended("expired"))} expired`));
@@ -107,7 +110,7 @@ function showTables(status, now) {
   const state = (route) => route.paused ? tag("paused", "warn") : !route.served ? tag("no worker", "bad")
     : route.outage ? tag("down " + duration(now - when(route.outage.since)), "bad") : tag("up", "good");
   replace("routes", table([
-    ["Route", (r) => r.name],
+    ["Route", (r) => r.name, "wrap"],
     ["State", state],
     ["Waiting", (r) => brief(r.states.waiting), "number"],
     ["Deferred", (r) => brief(r.states.deferred), "number"],
@@ -120,9 +123,9 @@ function showTables(status, now) {
     ["Limited by", (r) => r.outage ? r.outage.why : r.limits, "wrap"],
   ], status.routes, "No mail was ever queued, and no route is configured."));
   replace("destinations", table([
-    ["Destination", (d) => d.name],
+    ["Destination", (d) => d.name, "wrap"],
     ["State", (d) => d.outage ? tag("down " + duration(now - when(d.outage.since)), "bad") : tag("up", "good")],
-    ["Serves", (d) => d.routes.join(", ")],
+    ["Serves", (d) => d.routes.join(", "), "wrap"],
     ["Waiting for it", (d) => brief(d.waiting), "number"],
     ["Sessions", (d) => d.sessions + (d.idle ? ` + ${d.idle} idle` : ""), "number"],
     ["Mode", (d) => d.mode],
@@ -132,7 +135,7 @@ function showTables(status, now) {
     ["Times", (e) => count(e.count), "number"],
     ["What was said", (e) => reply(e), "code"],
     ["At", (e) => e.stage],
-    ["Destination", (e) => e.destination || e.route],
+    ["Destination", (e) => e.destination || "route " + e.route, "wrap"],
     ["So it was", (e) => e.outcome],
     ["Last", (e) => ago(e.last_at, now), "number"],
     ["For example", (e) => ident(e.message_id)],
@@ -160,7 +163,7 @@ function showOldest(found, now) {
     ["Age", (r) => duration(now - when(r.created)), "number"],
     ["From", (r) => r.sender || "<>", "wrap"],
     ["To", (r) => r.address, "wrap"],
-    ["Route", (r) => r.route],
+    ["Route", (r) => r.route, "wrap"],
     ["Tries", (r) => String(r.attempts), "number"],
     ["Next", state],
     ["Last reply", (r) => r.hold || reply(r), "code"],
@@ -185,7 +188,7 @@ function nice(most) {
 function chart(id, times, layers, edge) {
   if (times.length < 2) { replace(id, el("p", { class: "empty", text: "Drawn as soon as there is something to see." })); return; }
   const sums = times.map((_, i) => layers.reduce((n, [, values]) => n + values[i], 0));
-  const top = Math.max(nice(Math.max(...sums)), 1), first = times[0], length = times[times.length - 1] - first || 1;
+  const top = Math.max(nice(Math.max(...sums)), 2), first = times[0], length = times[times.length - 1] - first || 1;
   const width = Math.max($(id).clientWidth, 240); // so that a unit is a pixel, and no text is stretched
   const x = (t) => LEFT + (width - LEFT - 4) * (t - first) / length;
   const y = (n) => HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * n / top;
@@ -243,14 +246,20 @@ function showStory(what, found, now) {
   }
   if (found.more) story.append(el("p", { class: "soft", text: "There is more: spooler trace shows all." }));
 }
-function ask(what) { location.hash = "trace=" + encodeURIComponent(what); }
+function ask(what) {
+  const hash = "#trace=" + encodeURIComponent(what);
+  if (location.hash === hash) follow(); else location.hash = hash; // the same again: as it is now
+}
 async function follow() {
   const match = location.hash.match(/^#trace=(.+)$/);
   if (!match) { $("story").hidden = true; return; }
-  const what = decodeURIComponent(match[1]);
+  let what = match[1];
+  try { what = decodeURIComponent(what); } catch { /* as it was typed */ }
   $("what").value = what;
-  const answer = await fetch(new URL("api/v1/trace/" + encodeURIComponent(what), BASE));
-  showStory(what, await answer.json(), Date.now());
+  let found;
+  try { found = await (await fetch(new URL("api/v1/trace/" + encodeURIComponent(what), BASE))).json(); }
+  catch (error) { found = { error: "No answer: " + String(error.message || error) }; }
+  showStory(what, found, Date.now());
   $("story").scrollIntoView({ block: "start" });
 }
 
@@ -269,6 +278,7 @@ async function look() {
     showTiles(status, now);
     showTables(status, now);
     if (status.answers) showOldest(await get("api/v1/queue"), now);
+    else replace("oldest", el("p", { class: "empty", text: "Not known: the spool does not answer." }));
   } catch (error) {
     lostSince = lostSince || Date.now();
     showProblems([{ level: "bad", what: "This page gets no answer: what is below is old", why: String(error.message || error), since: new Date(lostSince).toISOString(), waiting: 0, probe_at: null }], Date.now());
