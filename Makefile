@@ -27,6 +27,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy deploy/postfix/move-queue
 	$(BIN)/lint-imports --no-cache
 
 format: $(STAMP) ## format and fix what can be fixed

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import json
 import os
 import pwd
 import re
 import signal
+import smtplib
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.servers.process import (
     STOP_WITHIN,
@@ -41,6 +43,7 @@ _LOOK_EVERY = 0.02  # seconds
 _QUEUES = ("deferred", "incoming", "active")  # in the order in which a message passes them in a drain
 _LIMIT = 1800.0  # seconds: a drain that takes longer does not end
 _RELOAD_WITHIN = 20.0  # seconds
+_SETTLED_WITHIN = 30.0  # seconds
 # what `postfix start` makes where it does not skip its checks
 _OWN_FOLDERS = (
     *("active", "bounce", "corrupt", "defer", "deferred", "flush"),
@@ -133,11 +136,48 @@ class Postfix:
         """Deliver all that was put off; return the seconds from the command until every queue is empty."""
         self._defer("")
         start = time.perf_counter()
-        _run(_program("postqueue"), "-c", str(self.root / "etc"), "-f")
+        self.command("postqueue", "-f")
         deadline = time.monotonic() + _LIMIT
         while self._any(*_QUEUES):
             self._wait(deadline, "draining")
         return time.perf_counter() - start
+
+    def send(
+        self, sender: str, *recipients: str, data: str = "Subject: x\r\n\r\nx\r\n", words: str = ""
+    ) -> None:
+        """Give it a message, with addresses as they stand in SMTP, and `words` behind each recipient's."""
+        with smtplib.SMTP("127.0.0.1", self.port) as client:
+            client.ehlo()
+            for line in (f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{one}>{words}" for one in recipients)):
+                code, text = client.docmd(line)
+                if code != 250:
+                    raise ServerError(f"Postfix answers {code} to {line}: {text!r}")
+            client.data(data)
+
+    def queue(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what is in its queue, as `postqueue -j` tells it, by the names of its queues."""
+        done = self.command("postqueue", "-j")
+        found: dict[str, list[dict[str, Any]]] = {}
+        for line in done.splitlines():
+            entry = json.loads(line)
+            found.setdefault(entry["queue_name"], []).append(entry)
+        return found
+
+    def settle(self, *, messages: int) -> dict[str, list[dict[str, Any]]]:
+        """Wait until nothing is being delivered and it has so many messages; return its queue."""
+        deadline = time.monotonic() + _SETTLED_WITHIN
+        while True:
+            busy = self._any("maildrop", "incoming", "active")  # in the order in which a message passes them
+            found = self.queue()
+            if not busy and sum(map(len, found.values())) == messages:
+                return found
+            if time.monotonic() > deadline:
+                raise ServerError(f"Postfix does not come to have {messages} messages: {found} {self._log()}")
+            time.sleep(_LOOK_EVERY)
+
+    def command(self, *words: str) -> str:
+        """Run a command of Postfix's on it; return what that writes."""
+        return _run(_program(words[0]), "-c", str(self.root / "etc"), *words[1:])
 
     def sent(self) -> int:
         """Return how many recipients its log says were delivered."""
@@ -194,9 +234,11 @@ def hindrance() -> str | None:
 
 
 @contextlib.contextmanager
-def postfix(*, target: int, connections: int = DEFAULT_CONNECTIONS) -> Iterator[Postfix]:
+def postfix(
+    *, target: int, connections: int = DEFAULT_CONNECTIONS, main: str = "", master: str = ""
+) -> Iterator[Postfix]:
     """Run Postfix for the block, delivering to port `target` of 127.0.0.1 over at most so many
-    connections."""
+    connections; `main` and `master` are more lines of main.cf and master.cf."""
     if why := hindrance():
         raise ServerError(why)
     with folder() as root:
@@ -204,18 +246,18 @@ def postfix(*, target: int, connections: int = DEFAULT_CONNECTIONS) -> Iterator[
         port = free_port()
         _make_folders(root)
         values = {"root": root, "target": target, "connections": connections, "port": port}
-        _write_settled(root / "etc/main.cf", _MAIN.format_map(values))
-        _write_settled(root / "etc/master.cf", _MASTER.format_map(values))
+        _write_settled(root / "etc/main.cf", _MAIN.format_map(values) + main)
+        _write_settled(root / "etc/master.cf", _MASTER.format_map(values) + master)
         # without the checks of the installation, which take it two seconds
         (root / "queue/quick-start").touch()
         argv = [_program("postfix"), "-c", root / "etc", "start-fg"]
         with running(argv, ready=lambda: greets_on_port(port), log=root / "log/start") as shell:
             # a shell stands between its master and us, and ends when its master does
-            master = int((root / "queue/pid/master.pid").read_text())
+            pid = int((root / "queue/pid/master.pid").read_text())
             try:
-                yield Postfix(root=root, pid=master, port=port)
+                yield Postfix(root=root, pid=pid, port=port)
             finally:
-                os.kill(master, signal.SIGTERM)
+                os.kill(pid, signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     shell.wait(STOP_WITHIN)
 
@@ -256,7 +298,8 @@ def _program(name: str) -> str:
     return path
 
 
-def _run(*argv: str) -> None:
+def _run(*argv: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServerError(f"{Path(argv[0]).name} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
