@@ -93,7 +93,7 @@ def _of_destinations(
         what, why = f"{names[0]} takes no mail", (own or first).why
         if len(names) > 1:
             what = f"None of {len(names)} destinations of {_named(some)} takes mail"
-            why = f"{first.why} ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
+            why = first.why
         yield Problem(
             level="bad",
             what=what,
