@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_DURATION = 3650 * 86400  # seconds: beyond it times do not fit what stores and shows them
+LONGEST_NAME = 100  # characters of a route's name, which stands in tables, logs and labels
 _LHLO = re.compile(r"[A-Za-z0-9_.-]{1,255}|\[[\x21-\x5a\x5e-\x7e]{1,253}\]")  # RFC 5321 section 4.1.2
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
@@ -244,6 +245,11 @@ def check_config(config: Config) -> None:
         raise UsageError("worker.journal has a NUL in it", hint="name a folder")
     _check_http(config.http)
     for name, route in config.routes.items():
+        if not name or show(name, LONGEST_NAME) != name:
+            raise UsageError(
+                f"route '{show(name, LONGEST_NAME)}' has no name that can be shown in a line",
+                hint=f"give it one of up to {LONGEST_NAME} characters that can be seen",
+            )
         if not route.destinations:
             raise UsageError(f"route '{name}' has no destinations", hint="add one")
         for destination in route.parsed():

@@ -89,11 +89,10 @@ def _of_destinations(
         told.update(names)
         outages = [route.outage for route in some if route.outage is not None]
         first = min(outages, key=lambda one: one.since)
-        own = places[names[0]].outage if names[0] in places else None
-        what, why = f"{names[0]} takes no mail", (own or first).why
-        if len(names) > 1:
-            what = f"None of {len(names)} destinations of {_named(some)} takes mail"
-            why = first.why
+        what, why = f"None of {len(names)} destinations of {_named(some)} takes mail", first.why
+        if len(names) == 1:
+            own = places[names[0]].outage  # its words do not name it again
+            what, why = f"{names[0]} takes no mail", (own or first).why
         yield Problem(
             level="bad",
             what=what,

@@ -66,6 +66,9 @@ def test_good_configuration() -> None:
         (b"[routes.a]\ndestinations = []", "no destinations"),
         (b"[routes.a]\ndestinations = ['mail:24']", "not understood"),
         (b"[routes.a]\ndestinations = ['inet:mail.example.org']", "states no tls level"),
+        ("[routes.\"a\u202eb\"]\ndestinations = ['unix:/a']".encode(), "no name that can be shown in a line"),
+        (b"[routes." + b"x" * 101 + b"]\ndestinations = ['unix:/a']", "no name that can be shown in a line"),
+        (b"[routes.\"\"]\ndestinations = ['unix:/a']", "no name that can be shown in a line"),
         (b"[routes.a]\ndestinations = ['unix:/x']\nsessions = 0", ">= 1"),
         (
             b"[routes.a]\ndestinations = ['unix:/x']\nbalance = 'random'",
