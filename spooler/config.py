@@ -245,32 +245,7 @@ def check_config(config: Config) -> None:
         raise UsageError("worker.journal has a NUL in it", hint="name a folder")
     _check_http(config.http)
     for name, route in config.routes.items():
-        if not name or show(name, LONGEST_NAME) != name:
-            raise UsageError(
-                f"route '{show(name, LONGEST_NAME)}' has no name that can be shown in a line",
-                hint=f"give it one of up to {LONGEST_NAME} characters that can be seen",
-            )
-        if not route.destinations:
-            raise UsageError(f"route '{name}' has no destinations", hint="add one")
-        for destination in route.parsed():
-            if route.tls is None and not is_local(destination):
-                raise UsageError(
-                    f"route '{name}' leads to {destination}, off this machine, and states no tls level",
-                    hint=f'write tls = "secure" in [routes.{name}], or another level; '
-                    '"none" if mail may travel in plain text there',
-                )
-            try:
-                check_tls(route.protection(), destination)
-                _check_account(route, destination)
-            except UsageError as error:
-                raise UsageError(f"route '{name}': {error.what}", hint=error.hint) from None
-        for field in msgspec.structs.fields(route.timeouts):
-            if getattr(route.timeouts, field.name) <= 0:
-                raise UsageError(
-                    f"route '{name}' has a timeouts.{field.encode_name} of zero", hint="give a longer one"
-                )
-        if route.retry.first > route.retry.maximum:
-            raise UsageError(f"route '{name}' has a retry.first above its retry.maximum", hint="lower it")
+        _check_route(name, route)
     for domain, name in config.domains.items():
         if domain != domain.lower():
             raise UsageError(f"domain '{domain}' is not in lower case", hint=f"write '{domain.lower()}'")
@@ -279,6 +254,35 @@ def check_config(config: Config) -> None:
                 f"domain '{domain}' takes the unknown route '{name}'",
                 hint=f"known: {', '.join(sorted(config.routes)) or 'none'}",
             )
+
+
+def _check_route(name: str, route: Route) -> None:
+    if not name or show(name, LONGEST_NAME) != name:
+        raise UsageError(
+            f"route '{show(name, LONGEST_NAME)}' has no name that can be shown in a line",
+            hint=f"give it one of up to {LONGEST_NAME} characters that can be seen",
+        )
+    if not route.destinations:
+        raise UsageError(f"route '{name}' has no destinations", hint="add one")
+    for destination in route.parsed():
+        if route.tls is None and not is_local(destination):
+            raise UsageError(
+                f"route '{name}' leads to {destination}, off this machine, and states no tls level",
+                hint=f'write tls = "secure" in [routes.{name}], or another level; '
+                '"none" if mail may travel in plain text there',
+            )
+        try:
+            check_tls(route.protection(), destination)
+            _check_account(route, destination)
+        except UsageError as error:
+            raise UsageError(f"route '{name}': {error.what}", hint=error.hint) from None
+    for field in msgspec.structs.fields(route.timeouts):
+        if getattr(route.timeouts, field.name) <= 0:
+            raise UsageError(
+                f"route '{name}' has a timeouts.{field.encode_name} of zero", hint="give a longer one"
+            )
+    if route.retry.first > route.retry.maximum:
+        raise UsageError(f"route '{name}' has a retry.first above its retry.maximum", hint="lower it")
 
 
 def _check_http(http: Http) -> None:
