@@ -19,7 +19,7 @@ from spooler.journal.place import create
 from spooler.journal.writer import Journal
 from spooler.reply import Stage
 from spooler.result import Outcome, RecipientResult
-from tests.delivery.house import EPOCH, House, route_to, sink
+from tests.delivery.house import EPOCH, House, clock, route_to, sink
 from tests.delivery.test_running import Flaky
 from tests.journal.making import answer
 
@@ -114,6 +114,26 @@ async def test_a_journal_that_cannot_be_settled_stops_nobody(house: House, autoj
     assert {event.doing for event in troubles} == {"taking over what may have been delivered"}
     assert len(troubles) > 50
     assert house.outcomes() == {"delivered": 10, "active": 1}
+
+
+async def test_a_journal_that_takes_long_robs_nobody(house: House, autojump_clock: MockClock) -> None:
+    """Who beats all the while lives, however old what was seen of him is when the journal is settled."""
+    message = house.enqueue("sent@x")
+    _, journal = died(house)
+    journal.intend(message, message, [0])
+    assert journal.push()
+    journal.abandon()
+    other = house.store.register(host="elsewhere", pid=2, now=EPOCH)
+    house.spool = Flaky(house.spool, {"doubt": 100})  # some 15 minutes
+    async with sink() as (running, _), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        for _turn in range(60):
+            await trio.sleep(20)
+            assert house.store.beat(other, now=clock(), standing=None)
+        worker.stop()
+    assert [state for state, _ in states(house)] == ["recovered"]
+    assert {row.id for row in house.store.workers()} == {other}
 
 
 async def test_recovered_twice(house: House, autojump_clock: MockClock) -> None:

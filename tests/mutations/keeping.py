@@ -111,9 +111,30 @@ DELIVERY = (
     Mutation(
         "a worker that is slow robbed",
         "spooler/delivery/heartbeat.py",
-        "if worker in gone or self._credit - since >= beats.DEAD + beats.GRACE:",
-        "if worker in gone or self._credit - since >= 0:",
+        "if worker in gone or credit - since >= beats.DEAD + beats.GRACE:",
+        "if worker in gone or credit - since >= 0:",
         ("tests/delivery/test_running.py",),
+    ),
+    Mutation(
+        "a worker judged by what was seen of it long ago",
+        "spooler/delivery/heartbeat.py",
+        "if worker in gone or credit - since >= beats.DEAD + beats.GRACE:",
+        "if worker in gone or self._credit - since >= beats.DEAD + beats.GRACE:",
+        ("tests/delivery/test_recovery.py",),
+    ),
+    Mutation(
+        "too many open files taken for a failed sync",
+        "spooler/journal/writer.py",
+        "        except OSError:  # too many open files: better that all waits for the disk",
+        "        except KeyError:  #",
+        ("tests/journal/test_journal.py",),
+    ),
+    Mutation(
+        "a rate that forgets what is under way",
+        "spooler/delivery/claimer.py",
+        "min(allowed, pace.under_way(now) - sum(lane.held for lane in self._lanes.values()))",
+        "allowed",
+        ("tests/delivery/test_limits.py",),
     ),
     Mutation(
         "a stale heartbeat taken for a fresh one",
