@@ -251,7 +251,12 @@ def _count(store: Store, order: Order, selections: Sequence[QueueFilter], *, as_
             position.move(upto)
             for group in groups:
                 counts[group.route, group.state] += group.count
-    meant = sum(count for (_, state), count in counts.items() if State(state) in _FOR[order.command])
+    there = order.route if order.command is Command.REROUTE else None  # already
+    meant = sum(
+        count
+        for (route, state), count in counts.items()
+        if State(state) in _FOR[order.command] and route != there
+    )
     if as_json:
         print_json(
             {

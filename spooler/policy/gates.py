@@ -99,7 +99,7 @@ def gates(row: QueuedRecipient, around: Surroundings, *, now: int) -> list[Gate]
     elif not serving and len(known) == len(alive):  # one that has not told yet may serve it
         found.append(Gate(kind=GateKind.NO_WORKER_FOR_ROUTE, why=_routes_of(known)))
     elif serving:
-        found += _at_workers(row, serving, around, now)
+        found += _at_workers(row, serving, around, now, goes_on=pause is None)
     return found or [Gate(kind=GateKind.NOTHING)]
 
 
@@ -147,7 +147,7 @@ def _not_due(row: QueuedRecipient, around: Surroundings, now: int) -> Gate:
 
 
 def _at_workers(
-    row: QueuedRecipient, serving: Sequence[WorkerStanding], around: Surroundings, now: int
+    row: QueuedRecipient, serving: Sequence[WorkerStanding], around: Surroundings, now: int, *, goes_on: bool
 ) -> list[Gate]:
     found: list[Gate] = []
     routes = [standing.routes[row.route] for standing in serving]
@@ -165,7 +165,7 @@ def _at_workers(
     died = deaths(claims=row.claims, attempts=row.attempts)
     if died >= SUSPECT:
         found.append(Gate(kind=GateKind.SUSPECT, why=f"{died} workers died with it"))
-    if not found and row.due <= now and (around.ahead or all(map(_is_full, routes))):
+    if goes_on and not found and row.due <= now and (around.ahead or all(map(_is_full, routes))):
         limits = sorted({limit for standing in serving if (limit := standing.limited_by(row.route))})
         found.append(Gate(kind=GateKind.QUEUED_BEHIND, why="; ".join(limits)))
     return found

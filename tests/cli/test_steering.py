@@ -132,6 +132,15 @@ def test_retry(spooler: Runner, store: Store) -> None:
     assert due <= now_us()
 
 
+def test_what_is_there_already_is_not_rerouted(spooler: Runner, store: Store) -> None:
+    """Nor counted by a dry run; an id that is said twice is one."""
+    put(spooler, "a@x.example")
+    planned = spooler("queue", "reroute", "--all", "--new-route", "default", "--dry-run", "--json").json
+    assert planned["recipients"] == 0
+    ident = spooler("queue", "list", "--json").json["recipients"][0]["message_id"]
+    assert spooler("queue", "hold", ident, ident).out.startswith("1 recipient held")
+
+
 def test_what_nobody_has_heard_of(spooler: Runner, store: Store) -> None:
     """A route that is mistyped is no place for mail, nor is a variable that was not set a selection."""
     put(spooler, "a@x.example")

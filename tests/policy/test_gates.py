@@ -187,9 +187,9 @@ CASES: list[tuple[str, QueuedRecipient, Surroundings, list[Gate]]] = [
     ),
     ("over its time", row(expires=NOW), around(), [Gate(kind=GateKind.OVER_TIME, since=NOW)]),
     (
-        "paused",
+        "paused, however many are before it",
         ROW,
-        around(pauses={"default": PAUSE}),
+        around(pauses={"default": PAUSE}, ahead=4),
         [Gate(kind=GateKind.PAUSED, why="by alice: disk full", since=NOW - HOUR)],
     ),
     ("no worker", ROW, around(workers=[], standings={}), [Gate(kind=GateKind.NO_WORKER)]),
