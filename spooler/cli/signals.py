@@ -64,6 +64,6 @@ async def watch_signals(
         async for _ in signals:
             now = trio.current_time()
             if now - last >= AT_ONCE:
+                last = now
                 count += 1
                 stop(count)
-            last = now

@@ -213,13 +213,15 @@ class Claimer:
     def _shared(self, rooms: Mapping[str, int], pace: Pace, now: float) -> dict[str, int]:
         """Divide what the pace allows; the routes take turns in being first, for it may be one recipient."""
         allowed = pace.allowed(now)
-        most = max(0, min(allowed, pace.under_way(now) - sum(lane.held for lane in self._lanes.values())))
         names = list(rooms)
-        self._turn += most > 0
+        # to each its part of what may be under way: who stands still holds up nobody else
+        part = max(1, pace.under_way(now) // max(1, len(names)))
+        rooms = {name: min(room, max(0, part - self._lanes[name].held)) for name, room in rooms.items()}
+        self._turn += allowed > 0
         first = self._turn % len(names) if names else 0
         names = names[first:] + names[:first]
         self._paced = not allowed and any(rooms.values())
-        return dict(zip(names, shares([rooms[name] for name in names], most), strict=True))
+        return dict(zip(names, shares([rooms[name] for name in names], allowed), strict=True))
 
     async def _claim(self, wants: Sequence[Want]) -> None:
         ground = self._ground

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from spooler.delivery.recovery import Recovery
 
 
-FIRST_LOOK = 20.0  # seconds: less than a heartbeat may be late
+FIRST_LOOK = 10.0  # seconds: less than a heartbeat may be late
 
 
 def whereabouts() -> str:
@@ -149,20 +149,17 @@ class Heartbeat:
     async def observe_others(self) -> None:
         """Look at the other workers' journals and counters, and take over what dead ones held."""
         ground = self._ground
-        credit = self._credit  # as of what is read now: while a journal is settled it goes on
-        present: dict[int, tuple[int, float]] = {}
-        gone: set[int] = set()
-        for row in await ground.spool.workers():
-            if row.id == ground.worker:
-                continue
-            count, since = self._seen.get(row.id, (row.beat, credit))
-            present[row.id] = (row.beat, since if count == row.beat else credit)
-            if row.host == self._whereabouts and is_gone(row.pid):
-                gone.add(row.id)
+        rows = await ground.spool.workers()
+        gone = {row.id for row in rows if row.host == self._whereabouts and is_gone(row.pid)}
         # whose process is gone now has written its last: its journal is found here, or is in others' hands
-        for worker in await self._recovery.run():
-            present.pop(worker, None)
+        await self._recovery.run()
         gone = {worker for worker in gone if not self._recovery.has_journal(worker)}
+        credit = self._credit  # before they are looked at, for settling a journal may take long
+        present: dict[int, tuple[int, float]] = {}
+        for row in await ground.spool.workers():
+            if row.id != ground.worker:
+                count, since = self._seen.get(row.id, (row.beat, credit))
+                present[row.id] = (row.beat, since if count == row.beat else credit)
         self._seen = present
         for worker, (_, since) in list(present.items()):
             if worker in gone or credit - since >= beats.DEAD + beats.GRACE:

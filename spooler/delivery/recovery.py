@@ -12,6 +12,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
+import trio
+
 from spooler.config import Route
 from spooler.delivery.settler import BATCH, insist
 from spooler.events import WorkerState
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from spooler.journal.reader import Found
     from spooler.result import Doubtful
 
+PATIENCE = 60.0  # seconds for a journal; it is begun anew at a later look
 _STRANGER = Route(destinations=[])
 
 
@@ -58,10 +61,11 @@ class Recovery:
         gone: set[int] = set()
         for folder in orphans(self._root, spool=self._ground.spool.uuid, left=self._leave):
             try:
-                if folder.worker in self._kept:
-                    self._remove(folder)
-                elif await self._recover(folder):
-                    gone.add(folder.worker)
+                with trio.move_on_after(PATIENCE):  # the next is not to wait for one that is refused
+                    if folder.worker in self._kept:
+                        self._remove(folder)
+                    elif await self._recover(folder):
+                        gone.add(folder.worker)
             finally:
                 folder.release()
         return gone

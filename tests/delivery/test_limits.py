@@ -101,6 +101,22 @@ async def test_a_rate_holds_behind_a_stall(house: House, autojump_clock: MockClo
     assert 40 <= most <= 50
 
 
+async def test_a_store_that_stands_still_slows_no_other(house: House, autojump_clock: MockClock) -> None:
+    """What is under way to it is its own part: the other route goes on at its share of the rate."""
+    for i in range(300):
+        house.enqueue(f"a{i}@x", route="a")
+        house.enqueue(f"b{i}@x", route="b")
+    async with sink(delays={Stage.FINAL: 200.0}) as (still, _), sink() as (other, inbox):
+        routes = {"a": route_to(still), "b": route_to(other)}
+        worker = house.worker(routes, pace=Pace(20))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            await trio.sleep(45)
+            assert len(inbox.copies) == 300
+            worker.stop()
+            worker.stop()
+
+
 @pytest.mark.parametrize("rate", [1, 7, 40])
 async def test_a_rate_is_for_all_routes(house: House, autojump_clock: MockClock, rate: int) -> None:
     """The first does not take what may be taken: while both have mail they go equally fast."""

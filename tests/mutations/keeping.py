@@ -116,13 +116,6 @@ DELIVERY = (
         ("tests/delivery/test_running.py",),
     ),
     Mutation(
-        "a worker judged by what was seen of it long ago",
-        "spooler/delivery/heartbeat.py",
-        "if worker in gone or credit - since >= beats.DEAD + beats.GRACE:",
-        "if worker in gone or self._credit - since >= beats.DEAD + beats.GRACE:",
-        ("tests/delivery/test_recovery.py",),
-    ),
-    Mutation(
         "too many open files taken for a failed sync",
         "spooler/journal/writer.py",
         "        except OSError:  # too many open files: better that all waits for the disk",
@@ -132,8 +125,8 @@ DELIVERY = (
     Mutation(
         "a rate that forgets what is under way",
         "spooler/delivery/claimer.py",
-        "min(allowed, pace.under_way(now) - sum(lane.held for lane in self._lanes.values()))",
-        "allowed",
+        "min(room, max(0, part - self._lanes[name].held))",
+        "room",
         ("tests/delivery/test_limits.py",),
     ),
     Mutation(
