@@ -1,8 +1,9 @@
 """Serving HTTP beside delivery, which nothing here can end, whoever asks.
 
 A port that is taken is told loudly, once, and tried again until it is free: mail goes out meanwhile.
-Whoever gets at the port can have few connections, and none for long: no answer waits for a client that does
-not read, and none is spoken to in HTTP/2, which would let it hold answers back without end.
+Whoever gets at the port has few connections, of which the oldest makes room for the next one, so that a
+probe always gets in; no answer waits for a client that does not read; and HTTP/1.1 is all that is spoken, for
+in HTTP/2 a client can hold answers back without end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, cast
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -24,9 +26,6 @@ from spooler.events import Risk, Serving
 from spooler.listen import Listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import h11
     from starlette.types import ASGIApp
 
     from spooler.events import Observe
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 AGAIN = 5.0  # seconds until a port that was taken is tried again
 BACKLOG = 64
 CONNECTIONS = 64  # at a time
-LONGEST = 300.0  # seconds that a connection may last
 UNREAD = 10.0  # seconds that an answer waits for its reader
 PAUSE = 1.0  # seconds until somebody is let in again, where there was no descriptor
 _MEND = "look at what listens there, or name another address with http.listen or --http"
@@ -66,36 +64,35 @@ async def _serve(app: ASGIApp, sock: socket.socket, observe: Observe) -> None:
     config.include_server_header = False
     wrapped = ASGIWrapper(app)  # type: ignore[arg-type]  # its notion of ASGI is its own
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-    slots = trio.Semaphore(CONNECTIONS)
+    guests: dict[_Guest, None] = {}  # who came first stands first
 
-    async def converse(stream: trio.SocketStream) -> None:
+    async def converse(guest: _Guest) -> None:
         try:
-            with trio.move_on_after(LONGEST) as scope:
-                hasty = cast("trio.SSLStream[trio.SocketStream]", _Hasty(stream, scope.cancel))  # all it uses
-                await _Connection(wrapped, config, WorkerContext(None), ConnectionState({}), hasty)
+            with guest.scope:
+                stream = cast("trio.SSLStream[trio.SocketStream]", guest)  # all of one that is used
+                await _Connection(wrapped, config, WorkerContext(None), ConnectionState({}), stream)
         except Exception as error:  # noqa: BLE001  # a bug here must not end delivery
-            observe(
-                Risk(what=f"serving status and metrics failed: {error!r}", mend="report it; mail goes out")
-            )
+            what = f"serving status and metrics failed: {error!r}"
+            observe(Risk(what=what, mend="report it; mail goes out"))
         finally:
-            slots.release()
-            await trio.aclose_forcefully(stream)
+            del guests[guest]
+            await guest.leave()
 
     told = ""
     async with trio.open_nursery() as nursery:
         while True:
-            await slots.acquire()
             try:
-                stream = await listener.accept()
+                guest = _Guest(await listener.accept())
             except OSError as error:  # no descriptor is left for it: delivery has them
-                slots.release()
                 if told != (told := error.strerror or str(error)):
-                    observe(
-                        Risk(what=f"status page: no connection: {told.lower()}", mend="allow more open files")
-                    )
+                    what = f"status page: no connection: {told.lower()}"
+                    observe(Risk(what=what, mend="allow more open files"))
                 await trio.sleep(PAUSE)
-            else:
-                nursery.start_soon(converse, stream)
+                continue
+            if len(guests) >= CONNECTIONS:
+                next(iter(guests)).go()
+            guests[guest] = None
+            nursery.start_soon(converse, guest)
 
 
 class _Http1(H11Protocol):
@@ -103,6 +100,16 @@ class _Http1(H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Let nobody change to HTTP/2, neither by h2c nor by the way a connection begins."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Let nobody change to WebSocket: what is asked for is answered as if that had not been said."""
+        plain = h11.Request(
+            method=request.method,
+            headers=[(name, value) for name, value in request.headers if name != b"upgrade"],
+            target=request.target,
+            http_version=request.http_version,
+        )
+        await super()._create_stream(plain)
 
 
 class _Connection(TCPServer):
@@ -131,21 +138,31 @@ class _Connection(TCPServer):
             await self._close()
 
 
-class _Hasty:
-    """A stream that waits for no reader for long."""
+class _Guest:
+    """A connection, as a stream that waits for no reader for long, and whose task can be ended."""
 
-    def __init__(self, stream: trio.SocketStream, give_up: Callable[[], None]) -> None:
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.scope = trio.CancelScope()
         self._stream = stream
-        self._give_up = give_up
+        self._sending = trio.CancelScope()
         self.receive_some, self.send_eof, self.aclose = stream.receive_some, stream.send_eof, stream.aclose
 
     async def send_all(self, data: bytes) -> None:
         """Send it, or give the connection up."""
-        with trio.move_on_after(UNREAD) as limit:
+        with trio.move_on_after(UNREAD) as self._sending:
             await self._stream.send_all(data)
-        if limit.cancelled_caught:
-            self._give_up()
+        if self._sending.cancelled_caught:
+            self.scope.cancel()
             raise trio.BrokenResourceError("it does not read")
+
+    def go(self) -> None:
+        """Make room for another."""
+        self._sending.cancel()  # which is shielded from the other
+        self.scope.cancel()
+
+    async def leave(self) -> None:
+        """Close it, whatever is on its way."""
+        await trio.aclose_forcefully(self._stream)
 
 
 def _address(sock: socket.socket) -> Listen:
