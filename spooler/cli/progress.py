@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from spooler.events import DrainProgress, Event, RouteDown, RouteUp, TransactionEnded
 from spooler.ident import now_us
@@ -92,7 +92,7 @@ def bar(*, on: bool) -> Iterator[Callable[[Report], None]]:
         TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(file=cast("IO[str]", _Gone(sys.stderr)))) as progress:
         task = progress.add_task("draining", total=None)
 
         def show(report: Report) -> None:
@@ -100,6 +100,27 @@ def bar(*, on: bool) -> Iterator[Callable[[Report], None]]:
             progress.update(task, completed=ended, total=report.total)
 
         yield show
+
+
+class _Gone:
+    """A stream that may be gone: a terminal that was closed ends no drain."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # stands for any attribute
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write it, if that can be."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """The same."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class Following:

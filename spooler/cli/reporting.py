@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -132,13 +133,14 @@ def check_paths(paths: tuple[Path, ...]) -> None:
 
 def tell(report: DrainReport, *, quiet: bool, as_json: bool, paths: tuple[Path, ...]) -> None:
     """Say and write what was asked for; a file that cannot be written is told and spoils nothing."""
-    if not quiet:
-        for line in words(report):
-            click.echo(line, err=True)
-    if as_json:
-        print_json(report)
+    said = [] if quiet else list(words(report))
     for path in paths:
         try:
             path.write_text(WRITERS[path.suffix](report), encoding="utf-8")
         except OSError as error:
-            click.echo(f"spooler: report {show(str(path))} cannot be written: {error.strerror}", err=True)
+            said.append(f"spooler: report {show(str(path))} cannot be written: {error.strerror}")
+    with suppress(OSError):  # a terminal that is gone
+        for line in said:
+            click.echo(line, err=True)
+    if as_json:
+        print_json(report)

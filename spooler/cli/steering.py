@@ -190,10 +190,12 @@ def _run(command: Command, words: _Words, **facts: Unpack[_Facts]) -> int:
     selections = _selections(words, now)
     patience = read_duration("--wait", words["wait"]) / 1e6
     settings = load(words["spool"], words["config"])
-    if command is Command.REROUTE and settings.config.routes:
-        from spooler.intake.submit import check_route
-
-        check_route(facts["route"], config=settings.config)
+    if command is Command.REROUTE and settings.config.routes and facts["route"] not in settings.config.routes:
+        raise UsageError(
+            f"route {show(facts['route'])} is not configured",
+            hint=f"known: {', '.join(map(show, settings.config.routes))}; "
+            "routes are made in the configuration",
+        )
     order = Order(command=command, who=who(), why=words["reason"], **facts)
     from spooler.spool.store import Store
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
+import termios
 import time
 from collections import Counter
 from itertools import pairwise
@@ -131,6 +134,41 @@ def test_asked_to_stop_once(url: str, tmp_path: Path, signals: list[signal.Signa
     assert (said["why"], said["uncertain"]) == ("it was stopped", 0)
     with Store.open(url) as store:
         assert store.workers() == []
+
+
+@pytest.mark.parametrize("more", [(), ("--log-level", "info"), ("--json",)])
+def test_a_terminal_that_is_gone(sqlite_url: str, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """It ends in order, with its report, though nobody can be told any more."""
+    _put(sqlite_url, 300)
+    report = tmp_path / "report.json"
+    ours, theirs = pty.openpty()
+    with own_sink("--delay", "final=0.5", record=True) as sink:
+        argv = [
+            *SPOOLER,
+            "drain",
+            "--spool",
+            sqlite_url,
+            "--target",
+            sink.tcp,
+            "--report",
+            str(report),
+            *more,
+        ]
+        with subprocess.Popen(
+            [*argv, *more],
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # of one thread
+        ) as drain:
+            os.close(theirs)
+            deadline = time.monotonic() + 30
+            while not sink.copies() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            os.close(ours)
+            assert drain.wait(30) == 75
+    assert json.loads(report.read_text())["why"] == "it was stopped"
 
 
 def test_a_process_that_died_is_told(postgres_url: str) -> None:
