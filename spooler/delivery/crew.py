@@ -7,6 +7,7 @@ attempt. What waits behind a dead route goes back to the spool untouched.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from spooler.net.session import Session
 
 
+ELSEWHERE = 20.0  # seconds for a session, where another destination may give one sooner
 NO_LEAVE = 0.5  # seconds between looks whether end-of-data may be sent again
 
 
@@ -208,14 +210,7 @@ class Crew:
                 if target.health.down:
                     target.health.probing(trying)
                 try:
-                    session = await open_session(
-                        destination=target.destination,
-                        trust=target.trust,
-                        lhlo=gear.lhlo,
-                        timeouts=route.timeouts,
-                        dial=gear.pool.dial,
-                        security=target.security,
-                    )
+                    session = await self._open_session(target, patient=target is order[-1])
                 except ConnectError as error:
                     self._failed(target, error, began=trying)
                     failures.append((target, error))
@@ -232,6 +227,24 @@ class Crew:
         else:
             self._down(failures, began=now)
         return None
+
+    async def _open_session(self, target: Target, *, patient: bool) -> Session:
+        """Make a session; raises ConnectError.
+
+        Who is not patient does not wait for a silent server as long as the time-outs say.
+        """
+        gear = self.gear
+        with trio.move_on_after(math.inf if patient else ELSEWHERE):
+            return await open_session(
+                destination=target.destination,
+                trust=target.trust,
+                lhlo=gear.lhlo,
+                timeouts=self.lane.route.timeouts,
+                dial=gear.pool.dial,
+                security=target.security,
+            )
+        why = f"silent for {ELSEWHERE:g} s, and there are other destinations"
+        raise ConnectError(why, trouble=Trouble.SILENT)
 
     def _failed(self, target: Target, error: ConnectError, *, began: float) -> None:
         """Let a destination rest, and say so where it will not come back by itself."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 
 from spooler.config import Duration
-from spooler.events import RouteDown
+from spooler.events import NotConnected, RouteDown
 from spooler.reply import Reply, Stage
 from spooler.sink.script import Drop, DropAt, Play, Rule, Script
 from tests.delivery.house import EPOCH, House, route_to, sink
@@ -48,6 +49,28 @@ async def test_a_dead_destination_among_living_ones_costs_no_attempt(
             worker.stop()
     assert house.outcomes() == {"delivered": 260}
     assert inbox.copies
+
+
+async def test_a_silent_destination_is_not_waited_for_where_there_is_another(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """It takes connections and says nothing: the next one is tried long before its time-outs."""
+    for i in range(50):
+        house.enqueue(f"r{i}@x")
+    silent = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = silent[0].socket.getsockname()[1]
+    async with sink() as (running, inbox):
+        route = route_to(running)
+        route = msgspec.structs.replace(route, destinations=[f"inet:127.0.0.1:{port}", *route.destinations])
+        worker = house.worker({"default": route})
+        with trio.fail_after(60):
+            await worker.run()
+    for listener in silent:
+        await listener.aclose()
+    assert len(inbox.copies) == 50
+    assert house.outcomes() == {"delivered": 50}
+    told = [event for event in house.events if isinstance(event, NotConnected)]
+    assert told[0].why == "silent for 20 s, and there are other destinations"
 
 
 async def test_a_dead_route_opens_at_once(house: House, autojump_clock: MockClock) -> None:
