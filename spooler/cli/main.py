@@ -100,6 +100,11 @@ def run(command: click.Command, arguments: Sequence[str] | None, *, name: str) -
         let_go_of_output()
         where = f": {error.filename}" if error.filename else ""
         return _complain(name, f"{error.strerror or error}{where}", os.EX_IOERR)
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:  # a terminal that is gone is nobody's failure
+            let_go_of(sys.stderr)
     return code
 
 

@@ -13,7 +13,7 @@ from tests.simulation.coverage import GROUPS, missing, report
 from tests.simulation.many import run_many
 from tests.simulation.world import run_seed
 
-SEEDS = 300
+SEEDS = 400
 KEPT_SEEDS: dict[int, str] = {
     7: "a lane with parcels and nobody to serve it: its session left for one that got no connection",
     2837: "421 for idling, in the place of final replies that never came: a copy without a doubt",
