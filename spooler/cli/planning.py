@@ -74,7 +74,7 @@ def plan(
     with Store.open(settings.url) as store:
         sample = store.sample(now=now)
         views = {view.name: view for view in routes_of(sample, sample.standings, now)}
-        pauses = {pause.route: pause for pause in store.pauses()}
+        pauses = {pause.route: pause for pause in sample.pauses}
         counts = _counts(store, job) if job else _tallied(views)
     names = [name for name in routes if name in counts or not job]
     plans = [

@@ -56,19 +56,17 @@ class Recovery:
         self._kept: set[int] = set()
         """Workers whose journal is settled, and cannot be removed."""
 
-    async def run(self) -> set[int]:
-        """Settle what all such journals say; return the workers that are gone now."""
-        gone: set[int] = set()
+    async def run(self) -> None:
+        """Settle what all such journals say."""
         for folder in orphans(self._root, spool=self._ground.spool.uuid, left=self._leave):
             try:
                 with trio.move_on_after(PATIENCE):  # the next is not to wait for one that is refused
                     if folder.worker in self._kept:
                         self._remove(folder)
-                    elif await self._recover(folder):
-                        gone.add(folder.worker)
+                    else:
+                        await self._recover(folder)
             finally:
                 folder.release()
-        return gone
 
     def has_journal(self, worker: int) -> bool:
         """Whether a journal of this worker lies here: somebody is at it, or nobody could be yet."""

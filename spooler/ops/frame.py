@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from spooler.ops.problems import Problem, problems
-from spooler.ops.status import destinations_of, living, moving, routes_of, worker_of
+from spooler.ops.status import moving, stand
 from spooler.ops.view import DestinationView, RouteView, WorkerView
 from spooler.records import State
 
@@ -45,10 +45,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 def frame(before: Sample, after: Sample) -> Frame:
     """Compare two samples, of which the second is what is shown."""
     seconds = max((after.at - before.at) / 1e6, 0.001)
-    workers = [worker_of(row, after.standings.get(row.id), after.at) for row in after.workers]
-    standings = living(after.standings, workers)
-    routes = routes_of(after, standings, after.at)
-    destinations = destinations_of(routes, standings)
+    routes, destinations, workers = stand(after, after.standings, after.at)
     earlier, later = _counts(before), _counts(after)
     rates = {
         route.name: _rates(earlier.get(route.name, {}), later.get(route.name, {}), seconds)

@@ -59,13 +59,11 @@ async def status(watch: Watch, *, version: str) -> Status:
     sample = await watch.sample()
     now = watch.clock()
     workers: list[WorkerView] = []
-    standings = watch.standings()
     routes: list[RouteView] = []
-    if sample is not None:
-        workers = [worker_of(row, standings.get(row.id), sample.at) for row in sample.workers]
-        standings = living(standings, workers)
-        routes = routes_of(sample, standings, now)
-    destinations = destinations_of(routes, standings)
+    if sample is None:
+        destinations = destinations_of(routes, watch.standings())
+    else:
+        routes, destinations, workers = stand(sample, watch.standings(), now)
     seen = None if sample is None else sample.at
     rate = watch.history.rate(RATE_OVER) if watch.answers else 0.0
     todo = moving(routes)
@@ -104,10 +102,15 @@ def moving(routes: Iterable[RouteView]) -> int:
     )
 
 
-def living(standings: dict[int, WorkerStanding], workers: Iterable[WorkerView]) -> dict[int, WorkerStanding]:
-    """Leave out what workers told that give no sign of life any more: it is not so now."""
+def stand(
+    sample: Sample, standings: dict[int, WorkerStanding], now: int
+) -> tuple[list[RouteView], list[DestinationView], list[WorkerView]]:
+    """Tell how all stands, without what workers told that give no sign of life any more: it is not so now."""
+    workers = [worker_of(row, standings.get(row.id), sample.at) for row in sample.workers]
     silent = {worker.id for worker in workers if not worker.lives}
-    return {ident: standing for ident, standing in standings.items() if ident not in silent}
+    living = {ident: standing for ident, standing in standings.items() if ident not in silent}
+    routes = routes_of(sample, living, now)
+    return routes, destinations_of(routes, living), workers
 
 
 def errors(watch: Watch, most: int) -> list[ErrorView]:
