@@ -51,6 +51,7 @@ class _Name(_Text):
         return text
 
 
+MOST = 1_000_000  # rows at once
 TEXT = _Text()
 NAME = _Name()
 
@@ -112,6 +113,15 @@ def processes_option(command: _Command) -> _Command:
 def json_option(command: _Command) -> _Command:
     """Add --json (parameter `as_json`)."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def limit_option(
+    default: int, said: str = "At most so many."
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give what adds --limit (parameter `limit`)."""
+    return click.option(
+        "--limit", type=click.IntRange(1, MOST), default=default, show_default=True, metavar="N", help=said
+    )
 
 
 def load(spool: str | None, config: Path | None, target: str | None = None) -> Settings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from spooler.address import show
-from spooler.cli.options import json_option, load, spool_options
+from spooler.cli.options import json_option, limit_option, load, spool_options
 from spooler.cli.render import (
     clock_time,
     human_duration,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from spooler.spool.store import Store
 
 LIMIT = 50
-MOST = 1_000_000  # rows at once
 _COUNTED = (*GAUGES, State.DELIVERED, State.FAILED, State.EXPIRED, State.UNCERTAIN)
 
 
@@ -50,14 +49,7 @@ for _one in COMMANDS:
 @command.command("list")
 @spool_options
 @selection_options
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MOST),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="At most so many.",
-)
+@limit_option(LIMIT)
 @json_option
 def list_command(
     *, spool: str | None, config: Path | None, limit: int, as_json: bool, **words: Unpack[SelectionWords]
@@ -80,14 +72,7 @@ def list_command(
 
 @command.command("show")
 @spool_options
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MOST),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="At most so many.",
-)
+@limit_option(LIMIT)
 @json_option
 @click.argument("ident", metavar="ID")
 def show_command(*, spool: str | None, config: Path | None, ident: str, limit: int, as_json: bool) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, load, spool_options
-from spooler.cli.queue import MOST
+from spooler.cli.options import TEXT, json_option, limit_option, load, spool_options
 from spooler.cli.render import clock_time, human_size, human_when, print_json, print_table, reply_of
 from spooler.ident import format_id, now_us
 from spooler.records import State
@@ -24,14 +23,7 @@ LIMIT = 200
 
 @click.command("trace")
 @spool_options
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MOST),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="At most so many events.",
-)
+@limit_option(LIMIT, "At most so many events.")
 @json_option
 @click.argument("what", type=TEXT, metavar="ADDRESS|ID")
 def command(*, spool: str | None, config: Path | None, what: str, limit: int, as_json: bool) -> None:

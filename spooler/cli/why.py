@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, load, spool_options
-from spooler.cli.queue import MOST, unknown_message
+from spooler.cli.options import TEXT, json_option, limit_option, load, spool_options
+from spooler.cli.queue import unknown_message
 from spooler.cli.render import clock_time, human_duration, human_when, plain, print_json, reply_of
 from spooler.errors import NoInputError
 from spooler.explain import AHEAD, Explained, clears, explain
@@ -56,14 +56,7 @@ _UNTIL = {GateKind.ROUTE_DOWN: "next probe", GateKind.WORKER_SILENT: "taken over
 
 @click.command("why")
 @spool_options
-@click.option(
-    "--limit",
-    type=click.IntRange(1, MOST),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="At most so many.",
-)
+@limit_option(LIMIT)
 @json_option
 @click.argument("what", type=TEXT, metavar="ID|ADDRESS")
 def command(*, spool: str | None, config: Path | None, what: str, limit: int, as_json: bool) -> None:

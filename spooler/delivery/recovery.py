@@ -72,14 +72,16 @@ class Recovery:
         """Whether a journal of this worker lies here: somebody is at it, or nobody could be yet."""
         return exists(self._root, spool=self._ground.spool.uuid, worker=worker)
 
-    async def _recover(self, folder: Folder) -> bool:
+    async def _recover(self, folder: Folder) -> None:
         ground, worker = self._ground, folder.worker
         try:
             found = read(folder, spool=ground.spool.uuid, boot=self._boot)
         except OSError as error:
-            return self._leave(worker, f"{folder.path} cannot be read: {error.strerror}")
+            self._leave(worker, f"{folder.path} cannot be read: {error.strerror}")
+            return
         if found is None:
-            return self._leave(worker, f"{folder.path} is another spool's, or of another version of spooler")
+            self._leave(worker, f"{folder.path} is another spool's, or of another version of spooler")
+            return
         for start in range(0, len(found.results), BATCH):
             some = found.results[start : start + BATCH]
             await insist(
@@ -91,7 +93,6 @@ class Recovery:
         self._remove(folder)
         detail = f"{len(found.results)} results, {uncertain} uncertain, {given_back} given back"
         ground.observe(WorkerState(worker=worker, state="recovered", detail=f"by its journal: {detail}"))
-        return True
 
     def _remove(self, folder: Folder) -> None:
         try:
@@ -139,8 +140,7 @@ class Recovery:
             "doubtful": {name: route.doubtful(now) for name, route in self._routes.items()},
         }
 
-    def _leave(self, worker: int, why: str) -> bool:
+    def _leave(self, worker: int, why: str) -> None:
         if worker not in self._strange:
             self._strange.add(worker)
             self._ground.observe(WorkerState(worker=worker, state="unrecovered", detail=f"journal {why}"))
-        return False
