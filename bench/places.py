@@ -117,7 +117,7 @@ def _own_sink(users: tuple[str, ...], *, record: bool) -> Iterator[Target]:
 def _dovecot(users: tuple[str, ...], *, record: bool) -> Iterator[Target]:  # noqa: ARG001 - as all
     program = find("dovecot")
     assert program, "nothing hinders it"
-    with dovecot(program, users=users, like_production=True) as server:
+    with dovecot(program, users=users, storage="mdbox") as server:
         yield from _counted(server.port, users, server.count)
 
 

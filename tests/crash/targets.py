@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KINDS = ("sink", "smtp-sink", "dovecot")
 _MAILBOXES = 100
-_TO = re.compile(rb"^Delivered-To: <?([^\s>]+)>?\r$", re.MULTILINE)
+_TO = re.compile(rb"^Delivered-To: <?([^\s>]+)>?\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +57,20 @@ def counting_target(kind: str) -> Iterator[Target]:
                 lambda: Counter(to for one in server.dumped() for to in one.recipients),
             )
         return
-    with dovecot(program, users=[f"user{n}@store.test" for n in range(_MAILBOXES)]) as store:
+    users = [f"user{n}@store.test" for n in range(_MAILBOXES)]
+    with dovecot(program, users=users, storage="sdbox") as store:
         yield Target(
             store.tcp,
             # mail to user+detail goes to user, and the store notes the whole address
             lambda n: f"user{n % _MAILBOXES}+{n}@store.test",
-            lambda: in_maildirs(store.root / "mail"),
+            lambda: in_dboxes(store.root / "mail"),
         )
 
 
-def in_maildirs(root: Path) -> Counter[str]:
+def in_dboxes(root: Path) -> Counter[str]:
     """Count the mails of a Dovecot by the address that each was for."""
     found: Counter[str] = Counter()
-    for path in root.glob("*/new/*"):
+    for path in root.glob("*/mailboxes/INBOX/dbox-Mails/u.*"):
         to = _TO.search(path.read_bytes())
         assert to is not None, f"no Delivered-To in {path}"
         found[to[1].decode()] += 1

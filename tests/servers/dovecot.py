@@ -16,7 +16,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tests.servers.process import (
     ServerError,
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _TEMPLATE = Path(__file__).with_name("dovecot.conf")
+Storage = Literal["maildir", "sdbox", "mdbox"]
+"""How mail is kept: byte for byte in a file each; so that a killed process leaves nothing locked (a lock
+file of Maildir's stays, and Dovecot waits two minutes for whoever made it); as in production."""
 _STORING = {
-    False: {"FORMAT": "maildir", "FSYNC": "never"},
-    True: {"FORMAT": "mdbox", "FSYNC": "optimized"},  # Dovecot's own default
+    "maildir": {"FORMAT": "maildir", "FSYNC": "never"},
+    "sdbox": {"FORMAT": "sdbox", "FSYNC": "never"},
+    "mdbox": {"FORMAT": "mdbox", "FSYNC": "optimized"},  # Dovecot's own default
 }
 # What Dovecot puts in front of each mail it stores: Return-Path, Delivered-To (where there was more than
 # one recipient or it is configured so) and one Received with its folded lines.
@@ -79,18 +83,19 @@ class Dovecot:
         """Kill the processes that speak LMTP, whatever they are at; return how many there were."""
         some = [pid for pid in children(self._started[-1].pid) if program_of(pid) == "lmtp"]
         for pid in some:
-            _kill(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return len(some)
 
     def kill(self) -> None:
-        """Kill it with all its processes."""
+        """Kill it with all its processes, at one blow: those too that it is just starting."""
         master = self._started[-1]
-        family = [master.pid, *children(master.pid)]
-        for pid in family:
-            _kill(pid)
+        os.killpg(master.pid, signal.SIGKILL)
         master.wait()
-        while any(Path(f"/proc/{pid}").exists() for pid in family):
-            time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                os.killpg(master.pid, 0)
+                time.sleep(0.01)
 
     def allow(self, users: Iterable[str], *, full: Iterable[str] = ()) -> None:
         """Replace the list of users that exist; the mailboxes of `full` take nothing more."""
@@ -103,7 +108,7 @@ class Dovecot:
         new.replace(self.root / "users")
 
     def mails(self, user: str) -> list[bytes]:
-        """Return what a mailbox holds, byte for byte, without the headers that Dovecot added."""
+        """Return what a Maildir holds, byte for byte, without the headers that Dovecot added."""
         found = []
         for name in sorted((self.root / "mail" / user / "new").glob("*")):
             raw = name.read_bytes()
@@ -126,11 +131,6 @@ class Dovecot:
         return sum(int(line.rpartition("\t")[2]) for line in done.stdout.splitlines()[1:])
 
 
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
 def _quota(full: bool) -> str:
     return "userdb_quota_rule=*:bytes=1" if full else ""
 
@@ -140,14 +140,13 @@ def dovecot(
     program: str,
     *,
     users: Iterable[str] = (),
-    like_production: bool = False,
+    storage: Storage = "maildir",
     certificate: Path | None = None,
 ) -> Iterator[Dovecot]:
     """Run a server for the block, with empty mailboxes for `users`.
 
-    `like_production`: mails are kept as mdbox and written through to the disk. Else each is a file that is
-    read back byte for byte, and nothing waits for the disk: what is tested then is the client. With a
-    `certificate`, a PEM file that holds its key too, STARTTLS is offered, and another port has implicit TLS.
+    Only mdbox is written through to the disk; else what is tested is the client. With a `certificate`, a PEM
+    file that holds its key too, STARTTLS is offered, and another port has implicit TLS.
     """
     with folder() as root, contextlib.ExitStack() as stack:
         port, tls_port = free_port(), free_port() if certificate else 0
@@ -167,7 +166,7 @@ def dovecot(
         (root / "mail").mkdir()
         if os.geteuid() == 0:
             os.chown(root / "mail", int(identity["UID"]), int(identity["GID"]))
-        values = {"DIR": str(root), "PORT": str(port), **_STORING[like_production], **identity}
+        values = {"DIR": str(root), "PORT": str(port), **_STORING[storage], **identity}
         values |= {"TLS": _tls(certificate), "TLS_PORT": str(tls_port)}
         config.write_text(_fill(_TEMPLATE.read_text(), values))
         server.start()

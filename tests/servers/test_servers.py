@@ -82,7 +82,7 @@ def test_cyrus_makes_mailboxes_and_counts_their_mails(cyrus_runs: None) -> None:
 def test_dovecot_counts_the_mails_of_a_store_as_in_production(dovecot_program: str) -> None:
     """Mails in mdbox are counted over all mailboxes."""
     users = ["a@store.test", "b@store.test"]
-    with dovecot(dovecot_program, users=users, like_production=True) as server:
+    with dovecot(dovecot_program, users=users, storage="mdbox") as server:
         assert server.count() == 0
         assert _send(server.port, users, _HARD) == [250] * 4
         assert server.count() == 2
