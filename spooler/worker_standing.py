@@ -49,11 +49,13 @@ class UnderWay(msgspec.Struct, frozen=True, gc=False):
 
 class DestinationStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A destination: `mode` is the boldest way trusted there. Of its connections `sessions` are at work,
-    and `idle` are kept for reuse.
+    and `idle` are kept for reuse. `proven`: it worked since it last failed. What is not, and has no outage
+    either, was not tried yet.
     """
 
     mode: str
     idle: int
+    proven: bool = False
     sessions: int = 0
     doubts: int = 0
     last_doubt: str = ""

@@ -212,9 +212,11 @@ def _destinations(one: Frame) -> Table:
 
 
 def _health(place: DestinationView, now: int) -> str:
-    if place.outage is None:
-        return f"{place.doubts} doubts" if place.doubts else "good"
-    return f"down for {human_duration(now - place.outage.since)}"
+    if place.outage is not None:
+        return f"down for {human_duration(now - place.outage.since)}"
+    if place.doubts:
+        return f"{place.doubts} doubts"
+    return "good" if place.proven else "not tried yet"
 
 
 def _workers(one: Frame) -> Table:

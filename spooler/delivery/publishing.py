@@ -114,6 +114,7 @@ def _route(crew: Crew, now: int, zero: int) -> RouteStanding:
 def _destination(target: Target, zero: int) -> DestinationStanding:
     return DestinationStanding(
         mode=target.mode,
+        proven=target.health.proven,
         sessions=target.busy,
         idle=len(target.idle),
         doubts=target.trust.doubts,

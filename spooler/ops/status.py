@@ -212,6 +212,7 @@ def _destination(name: str, routes: list[RouteView], standings: list[WorkerStand
         idle=sum(one.idle for one in ones),
         doubts=sum(one.doubts for one in ones),
         last_doubt=next((one.last_doubt for one in ones if one.last_doubt), ""),
+        proven=any(one.proven for one in ones),
         outage=min(outages, key=lambda one: one.since) if len(outages) == len(ones) else None,
         waiting=sum(route.queued - route.states[State.HELD.value] for route in mine),
     )

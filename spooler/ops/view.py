@@ -42,7 +42,9 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DestinationView(msgspec.Struct, frozen=True, kw_only=True):
-    """A destination over all workers; `waiting` is what is queued on its `routes` and not held."""
+    """A destination over all workers; `waiting` is what is queued on its `routes` and not held. One that is
+    neither `proven` nor has an outage was not tried yet.
+    """
 
     name: str
     routes: list[str]
@@ -51,6 +53,7 @@ class DestinationView(msgspec.Struct, frozen=True, kw_only=True):
     idle: int
     doubts: int
     last_doubt: str
+    proven: bool
     outage: Outage | None
     waiting: int
 

@@ -80,7 +80,8 @@ def lasting(work_: float, ramp: float) -> float:
     if work_ >= climbing:
         return ramp + work_ - climbing
     steep = (1 - FIRST) / ramp
-    return (math.sqrt(FIRST**2 + 2 * steep * work_) - FIRST) / steep
+    # the root of a quadratic, in the form that takes no difference of two like numbers
+    return 2 * work_ / (FIRST + math.sqrt(FIRST**2 + 2 * steep * work_))
 
 
 def shares(rooms: Sequence[int], most: int) -> list[int]:

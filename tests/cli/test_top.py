@@ -42,6 +42,15 @@ def test_once(spooler: Runner, store: Store) -> None:
     assert any("host.example" in line and "4711" in line for line in lines)
 
 
+def test_a_destination_that_was_not_tried(spooler: Runner, store: Store) -> None:
+    """Of it nothing is known yet, neither good nor bad."""
+    serve(store)
+    assert any(
+        line.startswith("unix:/lmtp ") and "not tried yet" in line
+        for line in spooler("top", "--once", "--every", "0.2").out.splitlines()
+    )
+
+
 def test_nothing_runs(spooler: Runner) -> None:
     """An empty spool without a worker is shown as it is."""
     lines = spooler("top", "--once", "--every", "0.2").out.splitlines()

@@ -25,17 +25,20 @@ def published(house: House) -> WorkerStanding:
 
 async def test_a_route_that_is_down(house: House, autojump_clock: MockClock) -> None:
     """Since when, in whose words, when it is probed; nothing of this once it takes mail."""
-    house.enqueue("a@x")
     async with sink(max_connections=0) as (running, _), trio.open_nursery() as nursery:
         worker = house.worker({"default": route_to(running)}, until_empty=None)
         nursery.start_soon(worker.run)
+        await trio.sleep(16)
+        untried = published(house).destinations.values()
+        assert [(one.outage, one.proven) for one in untried] == [(None, False)]
+        house.enqueue("a@x")
         await trio.sleep(32)
         standing = published(house)
         (destination,) = standing.destinations.values()
         for outage in (standing.routes["default"].outage, destination.outage):
             assert outage is not None
             assert outage.failures > 2
-            assert EPOCH <= outage.since <= EPOCH + 2_000_000
+            assert EPOCH + 16_000_000 <= outage.since <= EPOCH + 18_000_000
             assert 0 <= clock() - standing.at <= PERIOD * 1e6 + 1
             assert outage.since < outage.probe_at < standing.at + 60_000_000
             assert "421" in outage.why
@@ -45,7 +48,7 @@ async def test_a_route_that_is_down(house: House, autojump_clock: MockClock) -> 
         await trio.sleep(66)
         standing = published(house)
         assert standing.routes["default"].outage is None
-        assert [one.outage for one in standing.destinations.values()] == [None]
+        assert [(one.outage, one.proven) for one in standing.destinations.values()] == [(None, True)]
         worker.stop()
 
 

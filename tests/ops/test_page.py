@@ -100,6 +100,8 @@ def test_it_works_behind_a_token_and_says_when_it_is_alone(
     with running(tmp_path / "log", "worker", "--config", str(config), http="127.0.0.1:0") as worker:
         address = address_of(worker)
         inside = address.replace("http://", "http://anybody:s3cret@")
-        assert "All is well" in words(text_of(chromium, f"{inside}/"))
+        shown = words(text_of(chromium, f"{inside}/"))
+        assert "All is well" in shown
+        assert "inet:127.0.0.1:9 not tried yet" in shown
         with pytest.raises((AssertionError, subprocess.CalledProcessError)):
             assert "All is well" in words(text_of(chromium, f"{address}/"))

@@ -83,6 +83,7 @@ def test_how_long_it_takes_to_climb() -> None:
     for ramp in (0.0, 0.5, 10, 3600):
         for span in (0.0, 0.1, 1, 100, 5000):
             assert lasting(work(span, ramp), ramp) == pytest.approx(span)
+    assert lasting(60, 1e15) == pytest.approx(60 / FIRST)  # it hardly climbs
 
 
 @pytest.mark.parametrize(

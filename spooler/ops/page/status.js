@@ -124,7 +124,8 @@ function showTables(status, now) {
   ], status.routes, "No mail was ever queued, and no route is configured."));
   replace("destinations", table([
     ["Destination", (d) => d.name, "wrap"],
-    ["State", (d) => d.outage ? tag("down " + duration(now - when(d.outage.since)), "bad") : tag("up", "good")],
+    ["State", (d) => d.outage ? tag("down " + duration(now - when(d.outage.since)), "bad")
+      : d.proven ? tag("up", "good") : tag("not tried yet", "")],
     ["Serves", (d) => d.routes.join(", "), "wrap"],
     ["Waiting for it", (d) => brief(d.waiting), "number"],
     ["Sessions", (d) => d.sessions + (d.idle ? ` + ${d.idle} idle` : ""), "number"],
