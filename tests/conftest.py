@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 _TEMPLATE = "spool_template"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread what takes long over the first half, so that none of it begins when the rest is nearly through
+    and the other processes have nothing left to do."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    step = len(others) // (2 * len(long) or 1)
+    for place, item in enumerate(long):
+        others.insert(place * (step + 1), item)
+    items[:] = others
+
+
 @pytest.fixture(autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals of workers on Postgres go to a folder of the test's own: spools here are copies of one, with

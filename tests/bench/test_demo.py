@@ -20,6 +20,7 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_demonstration_ends_well_and_can_be_repeated(
     in_empty_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

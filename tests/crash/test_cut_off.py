@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.long
 MESSAGES = 4000
 _CUT = 8.0  # seconds
 _TIMEOUTS = (

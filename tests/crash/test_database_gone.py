@@ -27,6 +27,8 @@ from tests.supervise.command import Command, put, running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.long
+
 MESSAGES = 4000
 GONE = 1.5  # seconds
 STILL = 4.0  # seconds: longer than any statement takes, and than a drain that is ready to end

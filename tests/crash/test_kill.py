@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 KILLS = {"sqlite": 20, "postgres": 10}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database", KILLS)
 def test_workers_that_are_killed(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Nobody is lost, nothing is told that did not happen, and each second copy has its uncertain attempt."""

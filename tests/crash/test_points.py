@@ -16,6 +16,7 @@ from tests.crash.stepping import place, quick_folder, step
 OF = {"sqlite": POINTS, "postgres": [point for point in POINTS if point.side != WORKER or point.recovery]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database", OF)
 def test_death_at_every_point(database: str, request: pytest.FixtureRequest) -> None:
     """Nothing is lost, nothing told that did not happen, no second copy without its uncertain attempt."""

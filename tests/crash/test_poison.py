@@ -18,6 +18,7 @@ from tests.servers.process import SPOOLER
 from tests.spool.making import message
 from tests.supervise.command import put
 
+pytestmark = pytest.mark.long
 PROGRAM = [sys.executable, str(Path(__file__).with_name("poisoned.py"))]
 
 

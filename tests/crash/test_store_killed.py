@@ -44,6 +44,7 @@ def _kill_it(store: Dovecot) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.long
 @pytest.mark.dovecot
 @pytest.mark.parametrize("trouble", [_kill_sessions, _kill_it])
 def test_nothing_is_lost(

@@ -42,6 +42,8 @@ class Life:
         self.host = host
         self.dead = False
         self.beaten_at = 0.0
+        self.answered_at = 0.0
+        """When it last heard what became of a transaction."""
         self.cut_off = False
         """Whether the database does not answer this one."""
         self.diary: Diary | None = None
@@ -146,6 +148,8 @@ class Life:
         world.note(self, type(event).__name__)
         match event:
             case TransactionEnded(mode=mode, results=results):
+                self.answered_at = trio.current_time()
+                world.answered()
                 if mode != "none":
                     hit(f"mode: {mode}")
                 for result in results:

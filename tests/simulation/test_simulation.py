@@ -13,7 +13,7 @@ from tests.simulation.coverage import GROUPS, missing, report
 from tests.simulation.many import run_many
 from tests.simulation.world import run_seed
 
-SEEDS = 400
+SEEDS = 300
 KEPT_SEEDS: dict[int, str] = {
     7: "a lane with parcels and nobody to serve it: its session left for one that got no connection",
     2837: "421 for idling, in the place of final replies that never came: a copy without a doubt",
@@ -30,6 +30,7 @@ these faults for good is a test of its own, and a mutation (`tests.mutations`) t
 """
 
 
+@pytest.mark.long
 def test_seeds() -> None:
     """Nothing is lost, made up or doubled unaccounted for, whatever fails, and all that can fail did."""
     total = run_many(range(SEEDS), jobs=2)

@@ -87,6 +87,7 @@ class World:
         self.oracle = Oracle(path)
         self.truth = Truth(self.oracle.doubts)
         self._lives: set[Life] = set()
+        self._answer = trio.Event()
         self._numbers = 0
         self._letters = 0
 
@@ -198,7 +199,11 @@ class World:
         chance = self.chance
         while chance.may(0.9 if self._patient else 0.3):
             await trio.sleep(10 ** chance.between(0, 1.5))
-            cut = sorted(self._lives, key=str)
+            if self._patient:  # when somebody has results that are not settled yet: they will come late
+                self._answer = trio.Event()
+                with trio.move_on_after(chance.between(0, 600)):
+                    await self._answer.wait()
+            cut = sorted(self._lives, key=lambda life: (-life.answered_at, str(life)))
             if chance.may(0.85):
                 cut = cut[:1]
             for life in cut:
@@ -207,6 +212,10 @@ class World:
             await trio.sleep(chance.between(450, 900) if self._patient else 10 ** chance.between(0, 2.5))
             for life in cut:
                 life.cut_off = False
+
+    def answered(self) -> None:
+        """Somebody has heard what became of a transaction."""
+        self._answer.set()
 
     async def _finish(self) -> None:
         """Drain what is left, on each host in turn, whenever something is due."""

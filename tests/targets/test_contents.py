@@ -32,6 +32,7 @@ def _deliver(spooler: Commands, mail: Path, users: list[str], target: str) -> No
     spooler.run("drain", "--until-empty", "--target", target)
 
 
+@pytest.mark.long
 @pytest.mark.dovecot
 @_mails
 @_counts
