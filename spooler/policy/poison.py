@@ -3,8 +3,9 @@
 Of a recipient the spool counts claims and attempts. What is given back untried takes its claim back, so
 claims that became no attempt are those that ended with the death of their worker. Most such mail is innocent,
 for a worker holds hundreds when it dies. So a suspect is claimed alone, with nothing else under way that its
-worker could die of, and an attempt that comes to an end clears it. Only if its worker dies again, and again,
-the mail is held for a person.
+worker could die of, and an attempt that comes to an end clears it. A worker that dies with suspects in
+company, which it was about to give back, is no further death of theirs. Only if its worker dies again, and
+again, the mail is held for a person.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from spooler.ident import time_of
+from spooler.policy.poison import SUSPECT
 from spooler.records import State
 from spooler.result import Doubtful
 from spooler.spool import sql
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from spooler.spool.connect import Database
     from spooler.spool.leasing import Key, Leases
     from spooler.spool.runs import Runs
+
+_BEYOND = 2**31 - 1  # what no number of a message's recipient, and none of deaths, comes to
 
 
 class Rescues:
@@ -48,12 +51,16 @@ class Rescues:
             return 0  # rescued already: a worker's row goes last
         rescued = 0
         last = (0, -1)
+        # a suspect that it held in company it was about to set aside: it did not die of that
+        first = self._leases.next_leased(worker, last)[:1]
+        in_company = bool(first) and bool(self._leases.next_leased(worker, (first[0][0], _BEYOND)))
+        most = SUSPECT if in_company else _BEYOND
         while keys := self._leases.next_leased(worker, last):
             last = keys[-1]
             if uncertain:
                 rescued += self._take_doubtful(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
             else:
-                rescued += self._db.write(partial(_take_safe, worker=worker, keys=keys, due=due))
+                rescued += self._db.write(partial(_take_safe, worker=worker, keys=keys, due=due, most=most))
         self._leases.remove(worker)
         return rescued
 
@@ -127,5 +134,6 @@ def _adopt(conn: Connection, worker: int, keys: Sequence[Key], deltas: Deltas) -
         sql.run(conn, st.ADOPT, keys, **whose)
 
 
-def _take_safe(conn: Connection, *, worker: int, keys: Sequence[Key], due: int) -> int:
-    return unlease(conn, worker, keys, partial(sql.run, conn, st.RESCUE_SAFE, keys, worker=worker, due=due))
+def _take_safe(conn: Connection, *, worker: int, keys: Sequence[Key], due: int, most: int) -> int:
+    facts = {"worker": worker, "due": due, "most": most}
+    return unlease(conn, worker, keys, partial(sql.run, conn, st.RESCUE_SAFE, keys, **facts))

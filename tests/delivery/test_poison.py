@@ -106,6 +106,17 @@ async def test_many_suspects_are_soon_through(house: House, autojump_clock: Mock
     assert took < 100 * GATHER * 1.5
 
 
+async def test_who_dies_in_company_is_not_held(house: House, autojump_clock: MockClock) -> None:
+    """Workers may be killed as often as you like between claiming suspects and setting them aside."""
+    for n in range(5):
+        house.enqueue(f"u{n}@x")
+    die(house, 3 * DEADLY)
+    async with sink() as (running, inbox):
+        await house.drain(running, until_empty=True)
+    assert inbox.copies == {f"u{n}@x": 1 for n in range(5)}
+    assert not any(isinstance(event, Held) for event in house.events)
+
+
 async def test_who_survives_alone_goes_with_the_others_again(house: House, autojump_clock: MockClock) -> None:
     """A suspect that is deferred by the server was not what its workers died of."""
     house.enqueue("a@x")

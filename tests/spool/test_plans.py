@@ -35,7 +35,7 @@ def _statements() -> list[tuple[str, Statement, tuple[Any, ...], dict[str, Any]]
         ("some due", leasing.SOME_DUE, (), _DUE | {"worker": 9}),
         ("release", leasing.RELEASE, _KEY, {"worker": 9, "due": 0}),
         ("states", leasing.LEASED_STATES, _KEY, {"worker": 9}),
-        ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE}),
+        ("rescue", leasing.RESCUE_SAFE, _KEY, {"worker": 9, "due": DUE, "most": 3}),
         ("rescue uncertain", leasing.RESCUE_UNCERTAIN, _KEY, _DOUBT),
         ("record uncertain", leasing.RECORD_UNCERTAIN, _KEY, {"worker": 9, "now": DUE, "text": "", "run": 1}),
         ("end", settling.END, _KEY, {"worker": 9}),

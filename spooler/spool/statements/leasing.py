@@ -162,10 +162,12 @@ NEXT_LEASED = Statement(
     WHERE lease = :worker AND (message_id, n) > (:message_id, :n) ORDER BY message_id, n LIMIT :limit
     """
 )
+# the death of a worker is one of a recipient's, but where it has more than `most` already
 RESCUE_SAFE = Statement(
     """
     WITH {b}
-    UPDATE recipient SET lease = NULL, due = :due
+    UPDATE recipient SET lease = NULL, due = :due,
+        claims = claims - CASE WHEN claims - attempts > :most THEN 1 ELSE 0 END
     WHERE (message_id, n) IN (SELECT message_id, n FROM b) AND lease = :worker
     """,
     KEYS,
