@@ -82,8 +82,10 @@ DELIVERY = (
     Mutation(
         "a rescued recipient dropped",
         "spooler/spool/statements/leasing.py",
-        "    UPDATE recipient SET lease = NULL, due = :due\n    WHERE (message_id, n) IN",
-        "    DELETE FROM recipient WHERE :due > 0 AND (message_id, n) IN",
+        "    UPDATE recipient SET lease = NULL, due = :due,\n"
+        "        claims = claims - CASE WHEN claims - attempts > :most THEN 1 ELSE 0 END\n"
+        "    WHERE (message_id, n) IN",
+        "    DELETE FROM recipient WHERE :due > 0 AND :most > 0 AND (message_id, n) IN",
         ("tests/spool/test_leases.py",),
     ),
     Mutation(

@@ -9,7 +9,7 @@ from functools import partial
 from spooler.errors import SpoolerError, TryAgainError
 from spooler.result import Outcome
 from spooler.spool.store import Store
-from tests.spool.making import DUE, ask, check_tallies, claim, message, put, results, worker
+from tests.spool.making import DUE, NOW, ask, check_tallies, claim, message, put, results, worker
 
 TOTAL = 600
 
@@ -31,7 +31,7 @@ def _zombie(store: Store, other: Store, rng: random.Random) -> None:
     now = DUE
     while store.left():
         now += 1  # no two things happen to a recipient in the same microsecond
-        me = worker(store)
+        me = worker(store, now)  # nor do two workers begin in one: they may get the same id then
         claims = claim(store, me, limit=20, now=now)
         batch = results(claims, rng.choice(list(Outcome)), at=now, due=now)
         late = threading.Thread(target=partial(store.settle, me, batch, now=now))
@@ -51,7 +51,7 @@ def test_workers_and_a_zombie(spool_url: str) -> None:
         try:
             with Store.open(spool_url) as mine, Store.open(spool_url) as other:
                 if seed:
-                    _work(mine, rng, worker(mine))
+                    _work(mine, rng, worker(mine, NOW + seed))
                 else:
                     _zombie(mine, other, rng)
         except TryAgainError as error:
