@@ -51,15 +51,16 @@ class Rescues:
             return 0  # rescued already: a worker's row goes last
         rescued = 0
         last = (0, -1)
-        # a suspect that it held in company it was about to set aside: it did not die of that
-        first = self._leases.next_leased(worker, last)[:1]
-        in_company = bool(first) and bool(self._leases.next_leased(worker, (first[0][0], _BEYOND)))
-        most = SUSPECT if in_company else _BEYOND
+        most: int | None = None
         while keys := self._leases.next_leased(worker, last):
             last = keys[-1]
             if uncertain:
                 rescued += self._take_doubtful(worker, keys, now=now, due=due, doubtful=doubtful, text=text)
             else:
+                if most is None:
+                    # a suspect that it held in company it was about to set aside: it did not die of that
+                    company = self._leases.next_leased(worker, (keys[0][0], _BEYOND))
+                    most = SUSPECT if company else _BEYOND
                 rescued += self._db.write(partial(_take_safe, worker=worker, keys=keys, due=due, most=most))
         self._leases.remove(worker)
         return rescued

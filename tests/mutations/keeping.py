@@ -89,6 +89,13 @@ DELIVERY = (
         ("tests/spool/test_leases.py",),
     ),
     Mutation(
+        "a death in company held against suspects",
+        "spooler/spool/rescuing.py",
+        "most = SUSPECT if company else _BEYOND",
+        "most = _BEYOND",
+        ("tests/delivery/test_poison.py",),
+    ),
+    Mutation(
         "an incomplete journal trusted",
         "spooler/delivery/recovery.py",
         "if not found.complete:",

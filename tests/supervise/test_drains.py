@@ -143,17 +143,7 @@ def test_a_terminal_that_is_gone(sqlite_url: str, tmp_path: Path, more: tuple[st
     report = tmp_path / "report.json"
     ours, theirs = pty.openpty()
     with own_sink("--delay", "final=0.5", record=True) as sink:
-        argv = [
-            *SPOOLER,
-            "drain",
-            "--spool",
-            sqlite_url,
-            "--target",
-            sink.tcp,
-            "--report",
-            str(report),
-            *more,
-        ]
+        argv = [*SPOOLER, "drain", "--spool", sqlite_url, "--target", sink.tcp, "--report", str(report)]
         with subprocess.Popen(
             [*argv, *more],
             stdin=theirs,
@@ -175,17 +165,8 @@ def test_a_process_that_died_is_told(postgres_url: str) -> None:
     """What it did last is missing in the report, which says so; the ledger has all."""
     _put(postgres_url, 3000)
     with own_sink("--delay", "final=0.05", record=True) as sink:
-        argv = [
-            *SPOOLER,
-            "drain",
-            "--spool",
-            postgres_url,
-            "--target",
-            sink.tcp,
-            "--processes",
-            "2",
-            "--json",
-        ]
+        where = ("--spool", postgres_url, "--target", sink.tcp, "--processes", "2", "--json")
+        argv = [*SPOOLER, "drain", *where]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as drain:
             while sink.copies().total() < 50:
                 time.sleep(0.02)
