@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import smtplib
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +15,7 @@ from tests.servers.dovecot import dovecot
 from tests.servers.fixtures import require
 from tests.servers.own_sink import own_sink
 from tests.servers.postfix import postfix
-from tests.servers.process import ServerError, find, greets_on_socket, running
+from tests.servers.process import ServerError, children, find, greets_on_socket, program_of, running
 from tests.servers.smtp_sink import smtp_sink
 
 if TYPE_CHECKING:
@@ -67,6 +70,25 @@ def test_postfix_keeps_what_is_put_off_and_then_delivers_all(
         assert (sink.messages(), queue.sent()) == (0, 0)
         assert queue.drain() > 0
         assert (sink.messages(), queue.sent()) == (5, 15)
+
+
+@pytest.mark.postfix
+def test_what_postfix_sent_is_counted_when_its_log_has_it(postfix_runs: None, smtp_sink_program: str) -> None:
+    """Its queue is empty while its log service stands still: what that has yet to write is waited for."""
+    with smtp_sink(smtp_sink_program, count=True) as sink, postfix(target=sink.port) as queue:
+        queue.command("postlog", "begins the log service")
+        (service,) = (pid for pid in children(queue.pid) if program_of(pid) == "postlogd")
+        goes_on = threading.Timer(0.5, os.kill, (service, signal.SIGCONT))
+        os.kill(service, signal.SIGSTOP)
+        try:
+            queue.send("s@origin.test", "a@store.test")
+            assert queue.settle(messages=0) == {}
+            assert sink.messages() == 1
+            assert b"status=sent" not in (queue.root / "log/mail.log").read_bytes()
+        finally:
+            goes_on.start()
+        assert queue.sent() == 1
+        goes_on.join()
 
 
 @pytest.mark.cyrus
