@@ -117,7 +117,7 @@ WRITERS: dict[str, Callable[[Any], str]] = {".txt": text, ".json": json, ".html"
 
 
 def check_paths(paths: tuple[Path, ...]) -> None:
-    """Raise UsageError or CannotCreateError now, and not when all is done."""
+    """Raise UsageError or CannotCreateError now, and not when all is done; leave the files as they were."""
     for path in paths:
         if path.suffix not in WRITERS:
             raise UsageError(
@@ -125,8 +125,11 @@ def check_paths(paths: tuple[Path, ...]) -> None:
                 hint=f"let its name end in {', '.join(WRITERS)}",
             )
         try:
+            stood = path.exists()
             with path.open("a"):
                 pass
+            if not stood:  # where the drain is killed no report is plainer than an empty one
+                path.unlink()
         except OSError as error:
             raise CannotCreateError(f"report {show(str(path))} cannot be written: {error.strerror}") from None
 

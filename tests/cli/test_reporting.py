@@ -178,6 +178,12 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(tmp_path:
         reporting.check_paths((tmp_path / "report.pdf",))
     with pytest.raises(CannotCreateError, match="cannot be written: No such file"):
         reporting.check_paths((tmp_path / "nowhere" / "report.txt",))
+    earlier = tmp_path / "earlier.txt"
+    earlier.write_text("of the last drain")
+    reporting.check_paths((earlier, tmp_path / "new.html"))
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [
+        ("earlier.txt", "of the last drain")
+    ]
 
 
 def test_quantiles() -> None:
