@@ -25,11 +25,11 @@ def settle_some(spooler: Runner, store: Store) -> str:
     """One message to four: a delivered, b failed, c deferred in doubt, d still with the worker."""
     ident = spooler("enqueue", "-f", "s@example.org", "--job", "june", *RECIPIENTS).out.strip()
     worker, (claim,) = claim_all(store)
-    results = [
-        result_of(claim, 0, Outcome.DELIVERED, code=250, enhanced="2.0.0", text="saved [ok]", after=1000),
+    results = [  # in the order of their times
         result_of(
             claim, 1, Outcome.FAILED, code=550, enhanced="5.1.1", text="no such\x1b[31m", stage=Stage.RCPT
         ),
+        result_of(claim, 0, Outcome.DELIVERED, code=250, enhanced="2.0.0", text="saved [ok]", after=1000),
         result_of(claim, 2, Outcome.DEFERRED, text="connection lost", uncertain=True, after=2000),
     ]
     numbers = {recipient.address: recipient.n for recipient in claim.recipients}

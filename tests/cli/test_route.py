@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from spooler.ident import now_us
@@ -63,7 +64,7 @@ def test_states(spooler: Runner, store: Store, tmp_path: Path) -> None:
     worker = serve(store, outage=down)
     line = spooler("route", "list").out.splitlines()[1]
     assert line.startswith("default  down        1        1  unix:/lmtp    down since ")
-    assert "(1m 30s ago), tried again in " in line
+    assert re.search(r"\(1m 3\ds ago\), tried again in ", line)
     assert line.endswith(": refused")
     serve(store)  # which gets through
     assert states(spooler) == {"default": "open"}

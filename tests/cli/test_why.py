@@ -34,7 +34,7 @@ def test_no_worker(spooler: Runner) -> None:
     """Nobody delivers: that is said, with what to do."""
     ident = put(spooler, "a@x.example")
     head, gate, mend = spooler("why", ident).out.splitlines()
-    assert head == f"a@x.example, message {ident}, queued for 0s, not tried yet"
+    assert re.fullmatch(rf"a@x\.example, message {ident}, queued for \ds, not tried yet", head)
     assert gate == "  waits: no worker is running"
     assert mend == "    start one: spooler worker, or spooler drain"
 
@@ -56,7 +56,7 @@ def test_down_paused_and_held(spooler: Runner, store: Store) -> None:
     serve(store, outage=Outage(since=now - 90_000_000, failures=3, why="refused", probe_at=now + 20_000_000))
     (line,) = [one for one in spooler("why", "a@x.example").out.splitlines() if "down" in one]
     assert re.fullmatch(
-        rf" +waits: route default is down, since {T} \(1m 30s ago\), next probe {T} \(in 1.s\): refused",
+        rf" +waits: route default is down, since {T} \(1m 3\ds ago\), next probe {T} \(in 1\ds\): refused",
         line,
     )
     spooler("queue", "hold", ident, "--reason", "a test")
@@ -84,7 +84,7 @@ def test_retry_and_uncertain(spooler: Runner, store: Store) -> None:
     store.settle(worker, results, now=now_us())
     said = spooler("why", "a@x.example").out
     assert re.search(
-        rf"it is not due for its next try, until {T} \(in 59m 59s\): try 1 ended at rcpt with", said
+        rf"it is not due for its next try, until {T} \(in 59m 5\ds\): try 1 ended at rcpt with", said
     )
     assert "with 450 4.2.0 busy" in said
     assert "may be delivered" not in said
@@ -119,7 +119,7 @@ def test_ended(spooler: Runner, store: Store) -> None:
     for what in (ident, "A@x.example", "<a@x.example>"):
         said = spooler("why", what).out
         assert re.fullmatch(
-            rf"a@x\.example waits for nothing: delivered \({T}, now\): 250 2\.0\.0 saved\n", said
+            rf"a@x\.example waits for nothing: delivered \({T}, (now|\ds ago)\): 250 2\.0\.0 saved\n", said
         )
     (ended,) = spooler("why", ident, "--json").json["ended"]
     assert (ended["state"], ended["text"]) == ("delivered", "saved")

@@ -63,7 +63,7 @@ def test_a_backup_while_workers_write_and_its_restore(tmp_path: Path, sqlite_url
         run(backup.group())
         put(sqlite_url, 200, start=300)
         worker.until(lambda: len(worker.lines("transaction")) == 500)
-        for pid in [worker.process.pid, *worker.children()]:
+        for pid in (*worker.children(), worker.process.pid):  # without it the others end in order
             os.kill(pid, signal.SIGKILL)
         worker.process.wait()
     assert (place / "spool.db-wal").stat().st_size, "the log of the old file is left, as after a power cut"

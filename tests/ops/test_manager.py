@@ -93,7 +93,8 @@ def test_a_worker_tells_its_manager(
     url: str = request.getfixturevalue("sqlite_url" if processes == 1 else "postgres_url")
     address = str(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    # a beat a second: what nobody reads is dropped when ten are waiting
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     with listening(address) as sock, own_sink() as sink:
         where = ("--spool", url, "--target", sink.tcp, "--processes", str(processes))
         with running(tmp_path / "log", "worker", *where) as worker:
@@ -104,6 +105,7 @@ def test_a_worker_tells_its_manager(
             put(url, 1)
             worker.until(lambda: bool(worker.lines("transaction")))
             assert sock.recv(100) == b"WATCHDOG=1"
+            assert set(said(sock)) <= {"WATCHDOG=1"}
             worker.process.send_signal(signal.SIGTERM)
             assert worker.ends() == 0
         rest = said(sock)

@@ -12,7 +12,7 @@ import pytest
 from spooler.envelope import NewRecipient
 from spooler.ident import now_us
 from spooler.spool.store import Store
-from tests.ops.served import address_of, get_json
+from tests.ops.served import address_of, get, get_json
 from tests.servers.chromium import picture_of, text_of
 from tests.servers.own_sink import own_sink
 from tests.servers.process import free_port
@@ -100,6 +100,7 @@ def test_it_works_behind_a_token_and_says_when_it_is_alone(
     with running(tmp_path / "log", "worker", "--config", str(config), http="127.0.0.1:0") as worker:
         address = address_of(worker)
         inside = address.replace("http://", "http://anybody:s3cret@")
+        worker.until(lambda: get(f"{address}/readyz", Authorization="Bearer s3cret")[0] == 200)
         shown = words(text_of(chromium, f"{inside}/"))
         assert "All is well" in shown
         assert "inet:127.0.0.1:9 not tried yet" in shown

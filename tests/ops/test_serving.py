@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -230,12 +231,14 @@ def test_a_drain_serves_only_where_it_is_told_to(sqlite_url: str, tmp_path: Path
     with Store.open(sqlite_url) as store:
         store.enqueue([message("a@x")], now=now_us())
     config = tmp_path / "spooler.toml"
-    with own_sink("--delay", "final=1.5") as sink:
+    with own_sink() as sink:
         config.write_text(f'spool = "{sqlite_url}"\n[routes.default]\ndestinations = ["{sink.tcp}"]\n')
         where = ("drain", "--config", str(config), "--http", "127.0.0.1:0")
+        sink.process.send_signal(signal.SIGSTOP)  # the drain lasts until it goes on
         with running(tmp_path / "log", *where) as drain:
             address = address_of(drain)
             assert get_json(f"{address}/api/v1/status")["routes"][0]["name"] == "default"
+            sink.process.send_signal(signal.SIGCONT)
             assert drain.ends() == 0
         with Store.open(sqlite_url) as store:
             store.enqueue([message("a@x")], now=now_us())

@@ -32,6 +32,7 @@ from tests.servers.process import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+_LOGGED_WITHIN = 30.0  # seconds
 _TEMPLATE = Path(__file__).with_name("dovecot.conf")
 Storage = Literal["maildir", "sdbox", "mdbox"]
 """How mail is kept: byte for byte in a file each; so that a killed process leaves nothing locked (a lock
@@ -117,6 +118,15 @@ class Dovecot:
                 raise AssertionError(f"no headers of Dovecot's in {raw[:200]!r}")
             found.append(raw[added.end() :])
         return found
+
+    def log(self, *, saved: int) -> str:
+        """Return its log once that tells of so many mails that were saved: a process of its own writes it."""
+        deadline = time.monotonic() + _LOGGED_WITHIN
+        while (text := (self.root / "log").read_text()).count("saved mail") < saved:
+            if time.monotonic() > deadline:
+                raise ServerError(f"Dovecot does not log {saved} mails: {text}")
+            time.sleep(0.02)
+        return text
 
     def count(self) -> int:
         """Return how many mails the inboxes of all users hold together."""

@@ -57,7 +57,8 @@ def network() -> Iterator[Network]:
     """Make one for the block; raises ServerError where that cannot be."""
     if os.geteuid() != 0 or not find("ip") or not find("tc"):
         raise ServerError("it takes root and the programs ip and tc (Debian: iproute2)")
-    part = secrets.randbelow(250) + 1
+    listed = subprocess.run(["ip", "-o", "-4", "address"], capture_output=True, text=True, check=True)
+    part = secrets.choice([n for n in range(1, 251) if f" 10.213.{n}." not in listed.stdout])
     ours = Network(f"sp{secrets.token_hex(4)}", near=f"10.213.{part}.1", far=f"10.213.{part}.2")
     with contextlib.ExitStack() as stack:
         _do("ip", "netns", "add", ours.name)

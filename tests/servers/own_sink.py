@@ -59,8 +59,9 @@ class OwnSink:
 def read_record(path: Path) -> list[FinalReply]:
     """Read a file that `spooler sink --record` wrote."""
     fields = FinalReply.__dataclass_fields__
-    with path.open() as file:
-        return [FinalReply(**{name: entry[name] for name in fields}) for entry in map(json.loads, file)]
+    whole, _, _being_written = path.read_text().rpartition("\n")
+    entries = map(json.loads, filter(None, whole.split("\n")))
+    return [FinalReply(**{name: entry[name] for name in fields}) for entry in entries]
 
 
 @contextlib.contextmanager

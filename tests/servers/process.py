@@ -1,13 +1,16 @@
 """Start a program, wait until it answers, stop it by its own process id.
 
 Nothing here knows a particular server. Limits: POSIX only; a port that is free when asked for may be
-taken before the server binds it, which then shows as a server that ended at start.
+taken before the server binds it, by a program that chooses from the same ports, which then shows as a
+server that ended at start.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 SPOOLER = (sys.executable, "-m", "spooler")  # the product's command
 START_WITHIN = 20.0  # seconds: a loaded CI machine starts Dovecot in about one
 STOP_WITHIN = 10.0  # seconds
+_PORTS = range(12_000, 32_000)  # below those that the system chooses from, here and on BSD
+# processes that run tests side by side begin at places of their own
+_BEGIN = secrets.randbelow(len(_PORTS))
+_ports: Iterator[int] = itertools.cycle([*_PORTS[_BEGIN:], *_PORTS[:_BEGIN]])
 _PAUSE = 0.02  # seconds between two looks at a server that starts
 _SYSTEM_PATH = ("/usr/sbin", "/usr/local/sbin", "/sbin")  # where daemons are, and not on a user's PATH
 
@@ -39,11 +46,12 @@ def find(program: str) -> str | None:
 
 
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a TCP port on 127.0.0.1 that nobody has now; the system gives it to none who asks for any."""
+    for port in itertools.islice(_ports, len(_PORTS)):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise ServerError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def greets_on_port(port: int) -> bool:

@@ -11,8 +11,8 @@ import subprocess
 import termios
 import time
 from collections import Counter
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.own_sink import OwnSink
+
+
+TRIES = 3  # for what holds unless the machine stands still meanwhile
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -176,35 +179,61 @@ def test_a_process_that_died_is_told(postgres_url: str) -> None:
     assert "1 process died while it drained" in err
 
 
-def test_no_faster_than_asked(url: str) -> None:
-    """Over all processes together, and hardly slower."""
-    _put(url, 400)
-    with own_sink(record=True) as sink:
-        ended = _drain(url, sink, "--max-rate", "200", "--json")
-        assert ended.returncode == 0, ended.stderr
-        times = sorted(reply.time for reply in sink.final_replies())
-    assert len(times) == 400
-    took = (times[-1] - times[0]) / 1e6
-    assert 1.4 <= took <= 5.0  # 2 s; each process may claim a fifth of a second's worth at once
-    for start in range(0, 400, 50):
-        within = sum(times[start] <= at < times[start] + 1_000_000 for at in times)
-        assert within <= 200 + 2 * 40 + 40, "of a second and two bursts, as they arrived"
-    said = json.loads(ended.stdout)
-    assert said["max_rate"] == 200
-    assert said["best"] <= 200 * 1.5
+def _paced(log: Path, url: str, sink: OwnSink, *more: str) -> tuple[list[tuple[float, int]], float]:
+    """Drain all, 200 recipients a second at most; returns when claims were made, in seconds from when the
+    first process stood, with their recipients, and how long they took."""
+    words = ("drain", "--spool", url, "--target", sink.tcp, "--max-rate", "200", "--log-level", "debug")
+    with running(log, *words, *(["--processes", "2"] if url.startswith("postgres") else []), *more) as drain:
+        assert drain.ends() == 0
+    began = min(_when(line) for line in drain.lines("worker", state="started"))
+    claims = sorted((_when(line) - began, line["recipients"]) for line in drain.lines("claimed"))
+    return claims, claims[-1][0] - claims[0][0]
 
 
-def test_the_rate_climbs(sqlite_url: str) -> None:
-    """With --ramp the beginning is gentle."""
-    _put(sqlite_url, 300)
-    with own_sink(record=True) as sink:
-        ended = _drain(sqlite_url, sink, "--max-rate", "200", "--ramp", "2s")
-        assert ended.returncode == 0, ended.stderr
-        times = sorted(reply.time for reply in sink.final_replies())
-    first = times[0]
-    seconds = Counter((at - first) // 1_000_000 for at in times)
-    assert seconds[0] < 120 < seconds[1] + 20
-    assert all(at <= later for at, later in pairwise(times))
+def _when(line: dict[str, Any]) -> float:
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
+
+
+def test_no_faster_than_asked(url: str, tmp_path: Path) -> None:
+    """Over all processes together; and hardly slower, unless the machine stands still."""
+    with own_sink() as sink:
+        for attempt in range(TRIES):
+            _put(url, 400)
+            report = tmp_path / f"{attempt}.json"
+            claims, took = _paced(tmp_path / f"{attempt}.log", url, sink, "--report", str(report))
+            assert sum(count for _, count in claims) == 400
+            assert took >= 1.4  # 2 s; each process may claim a fifth of a second's worth at once
+            for start, _ in claims:
+                within = sum(count for at, count in claims if start <= at < start + 1)
+                assert within <= 200 + 2 * 40, "of a second and two bursts"
+            said = json.loads(report.read_text())
+            assert said["max_rate"] == 200
+            if took <= 5.0 and said["best"] <= 200 * 1.5:
+                break
+        else:
+            pytest.fail(f"slower than asked, or in bursts, {TRIES} times: {took} s, {said['best']} a second")
+
+
+def test_the_rate_climbs(sqlite_url: str, tmp_path: Path) -> None:
+    """With --ramp the beginning is gentle, and more follows."""
+    with own_sink() as sink:
+        for attempt in range(TRIES):
+            _put(sqlite_url, 300)
+            claims, took = _paced(tmp_path / f"{attempt}.log", sqlite_url, sink, "--ramp", "2s")
+            claimed = 0
+            for at, count in claims:
+                claimed += count
+                climbing = min(at, 2)  # from a tenth of the rate to all of it
+                most = 200 * (0.1 * climbing + 0.9 * climbing**2 / 4 + at - climbing)
+                assert claimed <= most + 40, f"and a burst, at {at} s"
+            assert claimed == 300
+            seconds = Counter[int]()
+            for at, count in claims:
+                seconds[int(at - claims[0][0])] += count
+            if seconds[0] < 120 < seconds[1] + 20:
+                break
+        else:
+            pytest.fail(f"it did not climb, {TRIES} times: {seconds} in {took} s")
 
 
 def test_until_a_deadline(url: str) -> None:
@@ -212,15 +241,15 @@ def test_until_a_deadline(url: str) -> None:
     _put(url, 1000)
     with own_sink(record=True) as sink:
         began = time.monotonic()
-        ended = _drain(url, sink, "--max-rate", "100", "--deadline", "6s", "--json")
+        ended = _drain(url, sink, "--max-rate", "60", "--deadline", "10s", "--json")
         took = time.monotonic() - began
         copies = sink.copies().total()
     assert ended.returncode == 75, ended.stderr
-    assert took < 18
+    assert took < 22
     said = json.loads(ended.stdout)
     assert said["why"] == "its deadline came"
     assert said["left"] == 1000 - copies
-    assert 0 < copies <= 100 * 6 + 40
+    assert 0 < copies <= 60 * 10 + 40
     with Store.open(url) as store:
         assert store.workers() == []
         assert {row.state.value: row.count for row in store.stats()} == {
