@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.alone
 
 _MESSAGES = 1_000
+_TRIES = 3  # for what holds unless the machine stands still meanwhile
 _MBOX = "".join(
     f"From a@origin.test Thu Jan  1 00:00:00 2026\nSubject: {n}\n\nbody\n\n" for n in range(_MESSAGES)
 )
@@ -65,19 +66,28 @@ def test_a_dead_route_does_not_slow_a_living_one(tmp_path: Path, kind: str) -> N
     dead one, and none of the others is given up."""
     (tmp_path / "mail").write_text(_MBOX)
     with own_sink(record=True) as sink, _dead(kind) as dead:
-        took = {}
-        for name, recipients, exit_code in (
-            ("alone", ["a@living.test"], 0),
-            ("beside", ["a@living.test", "b@dead.test"], 75),
-        ):
-            commands = Commands(tmp_path, url=f"sqlite:///{name}.db")
-            commands.configure(_CONFIG.format(living=sink.tcp, dead=dead))
-            commands.run("init")
-            to = [word for recipient in recipients for word in ("-t", recipient)]
-            commands.run("import", "-f", "a@origin.test", *to, "mail")
-            took[name] = _seconds_to_deliver(commands, sink, expect=exit_code)
-    # twice and a second: two processes on a busy machine differ by so much without any dead route
-    assert took["beside"] < 2 * took["alone"] + 1
-    left = commands.json("queue", "list", "--limit", str(2 * _MESSAGES))["recipients"]
-    assert {row["address"] for row in left} == {"b@dead.test"}
-    assert len(left) == _MESSAGES
+        config = _CONFIG.format(living=sink.tcp, dead=dead)
+        for attempt in range(_TRIES):
+            alone, _ = _drained(tmp_path, f"alone{attempt}", config, sink, to=["a@living.test"], expect=0)
+            beside, commands = _drained(
+                tmp_path, f"beside{attempt}", config, sink, to=["a@living.test", "b@dead.test"], expect=75
+            )
+            left = commands.json("queue", "list", "--limit", str(2 * _MESSAGES))["recipients"]
+            assert {row["address"] for row in left} == {"b@dead.test"}
+            assert len(left) == _MESSAGES
+            # twice and a second: two processes on a busy machine differ by so much without any dead route
+            if beside < 2 * alone + 1:
+                break
+        else:
+            pytest.fail(f"slower {_TRIES} times: {beside} s beside a dead route, {alone} s alone")
+
+
+def _drained(
+    folder: Path, name: str, config: str, sink: OwnSink, *, to: list[str], expect: int
+) -> tuple[float, Commands]:
+    """Import the mail for these into a spool of its own and drain that; return how long it took."""
+    commands = Commands(folder, url=f"sqlite:///{name}.db")
+    commands.configure(config)
+    commands.run("init")
+    commands.run("import", "-f", "a@origin.test", *(word for one in to for word in ("-t", one)), "mail")
+    return _seconds_to_deliver(commands, sink, expect=expect), commands
