@@ -28,12 +28,12 @@ def now_us() -> int:
 
 
 class IdMaker:
-    """Makes ids; safe to share between threads."""
+    """Makes ids; safe to share between threads. A `tag` that is given makes them the same in each run."""
 
-    def __init__(self) -> None:
+    def __init__(self, tag: int | None = None) -> None:
         self._lock = threading.Lock()
         self._last = 0
-        self._tag = secrets.randbits(TAG_BITS)
+        self._tag = secrets.randbits(TAG_BITS) if tag is None else tag
 
     def make(self, now: int) -> int:
         """Make a new id; `now` in µs UTC."""

@@ -41,8 +41,8 @@ def test_a_round_trip_takes_its_time(echo: int) -> None:
     with delayed(echo, _ROUND_TRIP) as port:
         start = time.perf_counter()
         with socket.create_connection(("127.0.0.1", port)) as client:
-            times = []
-            for _ in range(10):
+            times: list[float] = []
+            while len(times) < 5 or (len(times) < 50 and min(times) >= 2 * _ROUND_TRIP):
                 client.sendall(b"x")
                 assert client.recv(1) == b"x"
                 times.append(time.perf_counter() - start)

@@ -58,7 +58,7 @@ def test_nothing_is_lost(times: int, line: Network, server: Postgres, tmp_path: 
     addresses = put(near, MESSAGES)
     far = near.partition("?")[0].replace("@/", f"@{line.near}:{server.port}/")
     config = tmp_path / "spooler.toml"
-    with own_sink("--listen", f"unix:{tmp_path}/sink", "--delay", "final=0.01", record=True) as sink:
+    with own_sink("--listen", f"unix:{tmp_path}/sink", "--delay", "final=0.02", record=True) as sink:
         config.write_text(
             f"spool = {json.dumps(f'{far}?{_TIMEOUTS}')}\n"
             f"[worker]\njournal = {json.dumps(str(tmp_path / 'journals'))}\n"

@@ -21,7 +21,7 @@ from tests.crash.oracle import read_ledger
 from tests.servers.fixtures import missing
 from tests.servers.own_sink import OwnSink, own_sink
 from tests.servers.postgres import Postgres, postgres
-from tests.servers.process import ServerError
+from tests.servers.process import ServerError, greets_on_port
 from tests.supervise.command import Command, put, running
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def deliver_through(
     """Deliver while `trouble` happens, and hold what became of all mail to an oracle; return the log."""
     addresses = put(url, MESSAGES)
     config = folder / "spooler.toml"
-    with own_sink("--delay", "final=0.01", record=True) as sink:
+    with own_sink("--delay", "final=0.02", record=True) as sink:
         config.write_text(
             f"spool = {json.dumps(url)}\n[worker]\n"
             f"journal = {json.dumps(str(folder / 'journals'))}\n"
@@ -132,6 +132,7 @@ def test_a_file_that_is_locked_for_long(sqlite_url: str, tmp_path: Path) -> None
         with Path(sqlite_url.removeprefix("sqlite:///") + ".lock").open("r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             time.sleep(PATIENCE_OF_WRITERS + 1)
+            drain.until(lambda: bool(drain.lines("spool trouble")))
 
     log = deliver_through(trouble, sqlite_url, tmp_path)
     assert "locked by another process" in log
@@ -149,9 +150,17 @@ def test_a_spool_that_cannot_be_written(sqlite_url: str, tmp_path: Path) -> None
         (spool,) = drain.children()
         before = forbid_writes(spool)
         time.sleep(GONE)
+        drain.until(lambda: bool(drain.lines("spool trouble")))
         resource.prlimit(spool, resource.RLIMIT_FSIZE, before)
 
     assert "input/output error" in deliver_through(trouble, sqlite_url, tmp_path)
+
+
+def rests(sink: OwnSink) -> bool:
+    """Whether it gets no mail for a while, though it would take some."""
+    before = len(sink.final_replies())
+    time.sleep(2 * GONE)
+    return greets_on_port(sink.port) and len(sink.final_replies()) == before
 
 
 def test_a_journal_that_cannot_be_written(sqlite_url: str, tmp_path: Path) -> None:
@@ -159,9 +168,10 @@ def test_a_journal_that_cannot_be_written(sqlite_url: str, tmp_path: Path) -> No
 
     def trouble(drain: Command, sink: OwnSink) -> None:
         before = forbid_writes(drain.process.pid)
-        time.sleep(GONE / 2)
+        drain.until(lambda: rests(sink))  # what was written down before goes out
         already = len(sink.final_replies())
-        time.sleep(GONE / 2)
+        time.sleep(GONE)
+        assert greets_on_port(sink.port)
         assert len(sink.final_replies()) == already < MESSAGES
         resource.prlimit(drain.process.pid, resource.RLIMIT_FSIZE, before)
 

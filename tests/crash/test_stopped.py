@@ -29,7 +29,7 @@ def test_a_worker_that_stands_still(database: str, request: pytest.FixtureReques
     url: str = request.getfixturevalue(f"{database}_url")
     addresses = put(url, MESSAGES)
     config = tmp_path / "spooler.toml"
-    with own_sink("--delay", "final=0.02", record=True) as sink:
+    with own_sink("--delay", "final=0.05", record=True) as sink:
         config.write_text(
             f"spool = {json.dumps(url)}\n[worker]\nclaim = 200\n"
             f"journal = {json.dumps(str(tmp_path / 'journals'))}\n"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MESSAGES = 2000
+MESSAGES = 4000
 _MAILBOXES = 100
 _GONE = 1.0  # seconds
 _PATIENCE = 100.0

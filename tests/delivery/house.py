@@ -16,6 +16,7 @@ from spooler.config import Config, Duration, Retry, Route, Worker
 from spooler.delivery.drain import Drain
 from spooler.envelope import BodyType, Content, NewMessage, NewRecipient
 from spooler.events import Settled, TransactionEnded
+from spooler.ident import IdMaker
 from spooler.sink.script import Script
 from spooler.sink.server import serve
 from spooler.sink.state import SinkOptions
@@ -203,7 +204,7 @@ async def sink(
 
 
 def make_spool(folder: Path) -> Store:
-    """Make and open a spool."""
+    """Make and open a spool, with the same ids in each run: a message's delays are drawn by its id."""
     url = f"sqlite:///{folder}/spool.db"
     migrate.create_or_upgrade(url)
-    return Store.open(url)
+    return Store.open(url, id_maker=IdMaker(7))

@@ -143,7 +143,7 @@ def test_a_socket_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_unknown_name() -> None:
     """A name without an address."""
-    answer = ask('inet:no-such-host.invalid:24"]\ntls = "none"\n#["')
+    answer = ask('inet:no-such-host.invalid:24"]\ntls = "none"\n#["', patience=60)
     assert answer.trouble is Trouble.NO_HOST
     (found,) = judge(HERE, answer, modes={"chunked"}, now=NOW)
     assert found.exit_code == os.EX_NOHOST
@@ -180,7 +180,7 @@ def test_what_servers_may_say(lines: list[bytes], trouble: Trouble, detail: str)
 def test_a_server_that_never_says_goodbye() -> None:
     """Its answers count all the same."""
     with says(b"220 hi\r\n", b"250-x\r\n250 SIZE 1000\r\n") as destination:
-        answer = ask(destination, patience=0.2)
+        answer = ask(destination, patience=2)
     assert answer.capabilities == Capabilities(size=1000)
 
 

@@ -22,6 +22,8 @@ from tests.journal.making import BOOT, SPOOL, WORKER, answer, journal, result
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trio.testing import MockClock
+
     from spooler.journal.record import Note
 
 
@@ -395,7 +397,7 @@ def test_a_journal_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_without_a_descriptor_it_is_synced_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     """Too many open files are no fault of a disk: nothing breaks, and what is written becomes durable."""
 

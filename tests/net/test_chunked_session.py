@@ -250,12 +250,14 @@ async def test_what_was_answered_is_told_while_more_goes_out(large: bytes | list
         nursery.start_soon(server)
         await session.greet("client")
         told: list[int] = []
-        with trio.move_on_after(0.5) as scope:
+        with trio.move_on_after(20) as scope:
             async with trio.open_nursery() as running:
                 running.start_soon(session.run, script)
                 while len(script.done) < 2:
                     await trio.lowlevel.checkpoint()
                 told.append(len(script.done))  # before anything ends the session
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                scope.cancel()
         assert scope.cancelled_caught
         assert told == [2]
         assert [t.tag for t in script.done] == [0, 1]

@@ -75,8 +75,7 @@ class World:
         path = folder / "spool.db"
         shutil.copyfile(template, path)
         self.place = SqlitePlace(path)
-        self.ids = IdMaker()
-        self.ids._tag = chance.rng.getrandbits(12)
+        self.ids = IdMaker(chance.rng.getrandbits(12))
         self._patient = chance.may(0.2)
         """Whether workers live long enough to take others for dead whose journals they cannot read."""
         hosts = 2 if self._patient else chance.pick((1, 1, 2))

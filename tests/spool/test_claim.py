@@ -143,19 +143,19 @@ def test_two_workers(spool_url: str) -> None:
         put(store, *(message(*(f"u{i}@example.org" for i in range(10))) for _ in range(total // 10)))
     taken: list[list[tuple[int, int]]] = [[], []]
     errors: list[SpoolerError] = []
-    start = threading.Barrier(2)
+    start = threading.Barrier(2, timeout=60)
 
-    def run(mine: list[tuple[int, int]]) -> None:
+    def run(n: int, mine: list[tuple[int, int]]) -> None:
         try:
             with Store.open(spool_url) as store:
-                me = worker(store)
+                me = worker(store, NOW + n)  # two that begin in one microsecond may draw one id
                 start.wait()
                 while found := keys(claim(store, me, limit=37)):
                     mine += found
         except SpoolerError as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=run, args=(mine,)) for mine in taken]
+    threads = [threading.Thread(target=run, args=(n, mine)) for n, mine in enumerate(taken)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -65,8 +65,9 @@ class Ear:
 
 
 @pytest.fixture
-def ear(spool_url: str) -> Iterator[Ear]:
-    """An ear to a spool in which nothing happens."""
+def ear(spool_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ear]:
+    """An ear to a spool in which nothing happens, which trusts in words however late they come."""
+    monkeypatch.setattr(wake, "PROOF", PATIENCE)
     with Store.open(spool_url) as store:
         ear = Ear(store)
         assert ear.hears() == wake.SURE
@@ -102,8 +103,10 @@ def test_what_another_does_is_heard(ear: Ear, other: Store) -> None:
     assert ear.hears() == wake.SURE
 
 
-def test_a_burst_is_few_words(ear: Ear, other: Store) -> None:
+def test_a_burst_is_few_words(ear: Ear, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits in quick succession are heard a few times, the last one included."""
+    for slower in ("LOOK", "GATHER"):  # or commits are not quick where the disk is slow
+        monkeypatch.setattr(wake, slower, NOTHING / 2)
     heard = 0
     done = threading.Event()
 
@@ -142,7 +145,8 @@ async def test_it_crosses_to_the_worker_and_may_be_abandoned(spool_url: str, oth
     """In a worker: other calls go on while one waits for changes, and the wait can be cancelled."""
     async with spool_process(spool_url) as spool:
         with trio.fail_after(PATIENCE):
-            assert await spool.changed() == wake.SURE
+            while await spool.changed() != wake.SURE:  # on a busy machine its own word may come late
+                pass
         async with trio.open_nursery() as nursery:
             heard = trio.Event()
 
@@ -168,6 +172,7 @@ def test_a_lost_listener_says_so_and_comes_back(
 ) -> None:
     """The server ends our connection: silence means nothing any more, until words arrive again."""
     monkeypatch.setattr(wake, "AGAIN", (0.01, 0.1))
+    monkeypatch.setattr(wake, "PROOF", PATIENCE)
     with Store.open(postgres_url) as store, Store.open(postgres_url) as other:
         ear = Ear(store)
         assert ear.hears() == wake.SURE
