@@ -50,13 +50,16 @@ class UnderWay(msgspec.Struct, frozen=True, gc=False):
 class DestinationStanding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A destination: `mode` is the boldest way trusted there. Of its connections `sessions` are at work,
     and `idle` are kept for reuse. `proven`: it worked since it last failed. What is not, and has no outage
-    either, was not tried yet.
+    either, was not tried yet. A session takes so many `transactions`, a transaction so many `recipients`, as
+    was learnt of the server; 0 where no limit is known.
     """
 
     mode: str
     idle: int
     proven: bool = False
     sessions: int = 0
+    transactions: int = 0
+    recipients: int = 0
     doubts: int = 0
     last_doubt: str = ""
     outage: Outage | None = None

@@ -147,7 +147,7 @@ def _render(one: Frame) -> RenderableType:
     head = f"spooler  {clock_time(one.at)}  {plural(queued, 'recipient')} queued"
     head += f", {one.delivered_per_second:,.0f} delivered/s"
     if one.done_in is not None and queued:
-        moving = "" if one.moving == queued else f"{one.moving:,} on routes that take mail "
+        moving = "" if one.moving == queued else f"{one.moving:,} on routes that deliver "
         head += f", {moving}done in {human_duration(int(one.done_in * 1e6))}"
     parts: list[RenderableType] = [Text(head, style="bold")]
     for problem in one.problems:
@@ -203,7 +203,7 @@ def _destinations(one: Frame) -> Table:
         table.add_row(
             show(place.name),
             _health(place, one.at),
-            place.mode,
+            f"{place.mode}, {place.takes}" if place.takes else place.mode,
             str(place.sessions),
             str(place.idle),
             show(place.outage.why if place.outage is not None else place.last_doubt, 200),

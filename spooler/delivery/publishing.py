@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.lmtp.limits import NONE
 from spooler.program import version
 from spooler.vitals import vitals_of
 from spooler.worker_standing import (
@@ -117,10 +118,16 @@ def _destination(target: Target, zero: int) -> DestinationStanding:
         proven=target.health.proven,
         sessions=target.busy,
         idle=len(target.idle),
+        transactions=_known(target.trust.limits.transactions),
+        recipients=_known(target.trust.recipients),
         doubts=target.trust.doubts,
         last_doubt=target.trust.last_doubt[:MOST_TEXT],
         outage=_outage(target.health, zero),
     )
+
+
+def _known(limit: int) -> int:
+    return 0 if limit == NONE else limit
 
 
 def _outage(health: Health, zero: int) -> Outage | None:

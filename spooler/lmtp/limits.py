@@ -52,12 +52,13 @@ class _Doubt:
 class Limits:
     """Mutable, one per destination; its public attributes are for reading."""
 
-    __slots__ = ("_ends", "_recipients", "_recipients_doubt", "_session_doubt", "_trying", "transactions")
+    __slots__ = ("_ends", "_recipients_doubt", "_session_doubt", "_trying", "recipients", "transactions")
 
     def __init__(self) -> None:
         self.transactions = NONE
         """So many may be begun on a session."""
-        self._recipients = NONE
+        self.recipients = NONE
+        """So many may be named in a transaction."""
         self._ends: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED)
         self._session_doubt = _Doubt()
         self._recipients_doubt = _Doubt()
@@ -67,7 +68,7 @@ class Limits:
         def of(limit: int) -> str:
             return "any number" if limit == NONE else str(limit)
 
-        return f"<Limits {of(self.transactions)} a session, {of(self._recipients)} a transaction>"
+        return f"<Limits {of(self.transactions)} a session, {of(self.recipients)} a transaction>"
 
     # --- transactions on a session
 
@@ -108,21 +109,21 @@ class Limits:
 
     def most_recipients(self) -> int | None:
         """Return how many may be named in the next transaction, None if any number."""
-        if self._recipients == NONE or self._recipients_doubt.left <= 0:
+        if self.recipients == NONE or self._recipients_doubt.left <= 0:
             return None
-        return self._recipients
+        return self.recipients
 
     def accepted(self, recipients: int, *, more_refused: bool) -> None:
         """So many were accepted in one transaction; were more refused as too many?"""
         if more_refused:
-            if recipients == self._recipients:
+            if recipients == self.recipients:
                 self._recipients_doubt.confirmed()
             else:
-                self._recipients = recipients
+                self.recipients = recipients
                 self._recipients_doubt = _Doubt()
-        elif recipients > self._recipients:
-            self._recipients = NONE
-        elif recipients == self._recipients:
+        elif recipients > self.recipients:
+            self.recipients = NONE
+        elif recipients == self.recipients:
             self._recipients_doubt.left -= 1
 
 

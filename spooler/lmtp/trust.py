@@ -91,8 +91,13 @@ class Trust:
         return (self._several if recipients > 1 else self._some)[kind] >= self._probation
 
     def most_recipients(self) -> int | None:
-        """How many recipients a transaction may have, None where no limit is known."""
+        """How many recipients the next transaction may have, None if any number."""
         return 1 if self.single_recipient else self.limits.most_recipients()
+
+    @property
+    def recipients(self) -> int:
+        """How many recipients a transaction takes, also while that is doubted; `NONE` if any number."""
+        return 1 if self.single_recipient else self.limits.recipients
 
     def fits(self, stage: Stage, reply: Reply, marker: str | None) -> bool:
         """Whether a reply may stand in a slot of this stage, by the marker."""

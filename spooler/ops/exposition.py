@@ -268,6 +268,21 @@ def _destination_standings(standings: Sequence[WorkerStanding]) -> Iterator[Metr
         labels=("destination", "mode"),
     )
 
+    for field, of in (
+        ("transactions", "Transactions that a session"),
+        ("recipients", "Recipients that a transaction"),
+    ):
+        yield _gauge(
+            f"spooler_destination_limit_{field}",
+            f"{of} takes, where it was learnt that there is a limit.",
+            {
+                (name,): min(limits)
+                for name, some in places.items()
+                if (limits := [limit for one in some if (limit := getattr(one, field))])
+            },
+            labels=("destination",),
+        )
+
 
 def _routes(routes: Mapping[str, RouteCounts]) -> Iterator[Metric]:
     for name, help_, value in _ROUTE_COUNTERS:

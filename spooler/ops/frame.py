@@ -28,7 +28,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """The spool at `at`; `rates` by route since the look before. `moving` recipients are queued on routes
-    that take mail; `done_in` seconds, at that rate, these are done.
+    that deliver; `done_in` seconds, at that rate, these are done.
     """
 
     at: int
@@ -52,7 +52,7 @@ def frame(before: Sample, after: Sample) -> Frame:
         for route in routes
     }
     delivered = sum(one.delivered for one in rates.values())
-    todo = moving(routes)
+    todo = moving(routes, after.at)
     return Frame(
         at=after.at,
         problems=problems(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spooler.ops.watch import Watch
     from spooler.records import WorkerRow
     from spooler.sample import Sample
-    from spooler.worker_standing import RouteStanding, WorkerStanding
+    from spooler.worker_standing import DestinationStanding, RouteStanding, WorkerStanding
 
 RATE_OVER = 10.0  # seconds
 TOP_ERRORS = 12
@@ -34,7 +34,7 @@ TOP_ERRORS = 12
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """All of the page but its charts.
 
-    `rate` is deliveries a second. `moving` recipients are queued on routes that take mail; `done_in` seconds,
+    `rate` is deliveries a second. `moving` recipients are queued on routes that deliver; `done_in` seconds,
     at that rate, these are done. `seen` is when the spool answered last.
     """
 
@@ -66,7 +66,7 @@ async def status(watch: Watch, *, version: str) -> Status:
         routes, destinations, workers = stand(sample, watch.standings(), now)
     seen = None if sample is None else sample.at
     rate = watch.history.rate(RATE_OVER) if watch.answers else 0.0
-    todo = moving(routes)
+    todo = moving(routes, now)
     return Status(
         at=now,
         version=version,
@@ -93,12 +93,16 @@ async def status(watch: Watch, *, version: str) -> Status:
     )
 
 
-def moving(routes: Iterable[RouteView]) -> int:
-    """How many recipients are queued on routes that take mail, those that are held left out."""
+def moving(routes: Iterable[RouteView], now: int) -> int:
+    """How many recipients are queued, and not held, on routes that take mail and have some to deliver now.
+
+    How long others take depends on when they are due, and not on how fast it goes.
+    """
     return sum(
         route.queued - route.states[State.HELD.value]
         for route in routes
         if route.served and not route.paused and route.outage is None
+        if route.states[State.ACTIVE.value] or (route.due is not None and route.due <= now)
     )
 
 
@@ -210,11 +214,23 @@ def _destination(name: str, routes: list[RouteView], standings: list[WorkerStand
         mode=ones[0].mode,
         sessions=sum(one.sessions for one in ones),
         idle=sum(one.idle for one in ones),
+        takes=_takes(ones),
         doubts=sum(one.doubts for one in ones),
         last_doubt=next((one.last_doubt for one in ones if one.last_doubt), ""),
         proven=any(one.proven for one in ones),
         outage=min(outages, key=lambda one: one.since) if len(outages) == len(ones) else None,
         waiting=sum(route.queued - route.states[State.HELD.value] for route in mine),
+    )
+
+
+def _takes(ones: list[DestinationStanding]) -> str:
+    """Say what the most careful worker learnt of a destination's limits."""
+    learnt = (
+        ("transaction", "session", [one.transactions for one in ones if one.transactions]),
+        ("recipient", "transaction", [one.recipients for one in ones if one.recipients]),
+    )
+    return ", ".join(
+        f"{min(limits):,} {what}{'s' * (min(limits) > 1)} a {of}" for what, of, limits in learnt if limits
     )
 
 

@@ -43,7 +43,8 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
 
 class DestinationView(msgspec.Struct, frozen=True, kw_only=True):
     """A destination over all workers; `waiting` is what is queued on its `routes` and not held. One that is
-    neither `proven` nor has an outage was not tried yet.
+    neither `proven` nor has an outage was not tried yet. `takes` says in words what was learnt of its limits,
+    "" where none are known.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DestinationView(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     sessions: int
     idle: int
+    takes: str
     doubts: int
     last_doubt: str
     proven: bool

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.cli.running import Runner
 
 
-def serve(store: Store, *, outage: Outage | None = None) -> int:
-    """Let a worker say that it serves the route "default"."""
+def serve(store: Store, *, outage: Outage | None = None, transactions: int = 0) -> int:
+    """Let a worker say that it serves the route "default", and what a session takes."""
     now = now_us()
     worker = store.register(host="host.example", pid=4711, now=now)
     route = RouteStanding(
@@ -39,7 +39,11 @@ def serve(store: Store, *, outage: Outage | None = None) -> int:
                 at=now,
                 version="1",
                 routes={"default": route},
-                destinations={"unix:/lmtp": DestinationStanding(mode="chunked", idle=0, outage=outage)},
+                destinations={
+                    "unix:/lmtp": DestinationStanding(
+                        mode="chunked", idle=0, outage=outage, transactions=transactions
+                    )
+                },
             )
         ),
     )

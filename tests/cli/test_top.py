@@ -46,10 +46,21 @@ def test_once(spooler: Runner, store: Store) -> None:
 def test_a_destination_that_was_not_tried(spooler: Runner, store: Store) -> None:
     """Of it nothing is known yet, neither good nor bad."""
     serve(store)
-    assert any(
-        line.startswith("unix:/lmtp ") and "not tried yet" in line
-        for line in spooler("top", "--once", "--every", "0.2").out.splitlines()
-    )
+    (line,) = destinations(spooler)
+    assert line.split()[1:5] == ["not", "tried", "yet", "chunked"]
+
+
+def test_what_a_destination_takes(spooler: Runner, store: Store) -> None:
+    """A limit that was learnt stands beside its mode."""
+    serve(store, transactions=10)
+    (line,) = destinations(spooler)
+    assert "chunked, 10 transactions a session " in line
+
+
+def destinations(spooler: Runner) -> list[str]:
+    """The lines on the destination."""
+    lines = spooler("top", "--once", "--every", "0.2").out.splitlines()
+    return [line for line in lines if line.startswith("unix:/lmtp ")]
 
 
 def test_nothing_runs(spooler: Runner) -> None:

@@ -78,3 +78,20 @@ async def test_what_is_slow_and_what_is_shut(house: House, autojump_clock: MockC
         assert (route.slow, route.claimed) == ([], 0)
         assert published(house).limited_by("default") == ""
         worker.stop()
+
+
+async def test_limits_that_were_learnt(house: House, autojump_clock: MockClock) -> None:
+    """None as long as none is known; then how many transactions a session takes, and recipients each."""
+    async with sink(max_transactions=5, max_recipients=3) as (running, _), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running, sessions=1)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        house.enqueue("a@x")
+        await trio.sleep(60)
+        (destination,) = published(house).destinations.values()
+        assert (destination.transactions, destination.recipients) == (0, 0)
+        for _ in range(40):
+            house.enqueue(*(f"r{i}@x" for i in range(20)))
+        await trio.sleep(60)
+        (destination,) = published(house).destinations.values()
+        assert (destination.transactions, destination.recipients) == (5, 3)
+        worker.stop()

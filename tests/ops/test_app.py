@@ -19,6 +19,7 @@ from spooler.result import Outcome
 from spooler.worker_standing import DestinationStanding, Outage, RouteStanding, WorkerStanding, encode
 from tests.delivery.house import EPOCH
 from tests.ops.asking import ask, asked
+from tests.ops.served import scraped
 from tests.ops.test_metrics import counted, result
 from tests.spool.making import DUE, NOW, claim, message, put, results, worker
 
@@ -42,15 +43,26 @@ def route_standing(outage: Outage | None = None) -> RouteStanding:
     )  # fmt: skip
 
 
-def works(store: Store, watch: Watch, *, outage: Outage | None = None, fresh: bool = True) -> int:
-    """Have a worker that is one of the command's own processes."""
+def works(
+    store: Store,
+    watch: Watch,
+    *,
+    outage: Outage | None = None,
+    fresh: bool = True,
+    part: int = 0,
+    takes: tuple[int, int] = (0, 0),
+) -> int:
+    """Have a worker that is one of the command's own processes; it learnt what a destination `takes`:
+    transactions a session, recipients a transaction."""
     ident = worker(store)
-    place = DestinationStanding(mode="chunked", idle=1, sessions=2, outage=outage)
+    place = DestinationStanding(
+        mode="chunked", idle=1, sessions=2, outage=outage, transactions=takes[0], recipients=takes[1]
+    )
     standing = WorkerStanding(
         at=NOW, version="1", routes={"default": route_standing(outage)}, destinations={"unix:/a": place}
     )
     assert store.beat(ident, now=EPOCH, standing=encode(standing))
-    watch.gathering.take(0, Pulse(ident, fresh, Counts()))
+    watch.gathering.take(part, Pulse(ident, fresh, Counts()))
     return ident
 
 
@@ -195,3 +207,41 @@ async def test_errors(store: Store) -> None:
         (error,) = (await ask(app, "/api/v1/errors")).json["errors"]
         assert (error["count"], error["text"], error["code"]) == (3, "<i>no …</i>", 550)
         assert error["message_id"] == format_id(some[0].message_id)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words", "limits"),
+    [
+        ((0, 0), (0, 0), "", {}),
+        ((0, 0), (1, 0), "1 transaction a session", {"transactions": 1}),
+        (
+            (1000, 50),
+            (2000, 0),
+            "1,000 transactions a session, 50 recipients a transaction",
+            {"transactions": 1000, "recipients": 50},
+        ),
+    ],
+)
+async def test_what_a_destination_takes(
+    store: Store,
+    autojump_clock: MockClock,
+    one: tuple[int, int],
+    other: tuple[int, int],
+    words: str,
+    limits: dict[str, int],
+) -> None:
+    """The least that any process learnt, in words and in figures; a limit that is not known is no figure."""
+    async with asked(store) as (app, watch):
+        works(store, watch, takes=one)
+        works(store, watch, part=1, takes=other)
+        await trio.sleep(1)
+        (place,) = (await ask(app, "/api/v1/status")).json["destinations"]
+        metrics = scraped((await ask(app, "/metrics")).body)
+    assert place["takes"] == words
+    at = frozenset({("destination", "unix:/a")})
+    found = {
+        name: metrics[f"spooler_destination_limit_{name}", at]
+        for name in ("transactions", "recipients")
+        if (f"spooler_destination_limit_{name}", at) in metrics
+    }
+    assert found == limits

@@ -26,7 +26,7 @@ def route(name: str = "default", **more: Any) -> RouteView:  # noqa: ANN401  # i
 
 def place(name: str = "unix:/a", outage: Outage | None = None, doubts: int = 0) -> DestinationView:
     return DestinationView(
-        name=name, routes=["default"], mode="pipelined", sessions=0, idle=0, doubts=doubts,
+        name=name, routes=["default"], mode="pipelined", sessions=0, idle=0, takes="", doubts=doubts,
         last_doubt="a reply too many", proven=outage is None, outage=outage, waiting=0,
     )  # fmt: skip
 

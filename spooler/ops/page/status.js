@@ -100,7 +100,7 @@ function showTiles(status, now) {
     tile("Queued", brief(queued), queued ? `${brief(sum("active"))} with a worker` : "nothing to do"),
     tile("Delivered a second", brief(status.rate), "over the last 10 s"),
     tile("Done in", status.done_in === null ? "–" : duration(status.done_in * 1000),
-      !queued ? "" : !status.moving ? "no route takes what is queued" : status.moving === queued ? "at this rate" : `at this rate: ${brief(status.moving)} on routes that take mail`),
+      !queued ? "" : !status.moving ? "nothing that is due can go out" : status.moving === queued ? "at this rate" : `at this rate: ${brief(status.moving)} on routes that deliver`),
     tile("Oldest", oldest ? duration(now - when(oldest)) : "–", oldest ? "since it was queued" : ""),
     tile("Deferred", brief(sum("deferred")), sum("held") ? count(sum("held")) + " held" : "tried, and due later"),
     tile("Delivered", brief(ended("delivered")), `${brief(ended("failed"))} failed, ${brief(ended("expired"))} expired`));
@@ -129,7 +129,7 @@ function showTables(status, now) {
     ["Serves", (d) => d.routes.join(", "), "wrap"],
     ["Waiting for it", (d) => brief(d.waiting), "number"],
     ["Sessions", (d) => d.sessions + (d.idle ? ` + ${d.idle} idle` : ""), "number"],
-    ["Mode", (d) => d.mode],
+    ["Mode", (d) => d.takes ? `${d.mode}, ${d.takes}` : d.mode, "wrap"],
     ["Last words", (d) => d.outage ? d.outage.why : d.last_doubt, "wrap"],
   ], status.destinations, "No worker tells of any."));
   replace("errors", table([
