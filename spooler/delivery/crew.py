@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE = 20.0  # seconds for a session, where another destination may give one sooner
+LOOK = 5.0  # seconds between looks for what nobody has probed
 NO_LEAVE = 0.5  # seconds between looks whether end-of-data may be sent again
 
 
@@ -94,11 +95,14 @@ class Crew:
         """Staff the lane until it is stopped and its sessions have ended."""
         lane = self.lane
         async with trio.open_nursery() as nursery:
+            looking = trio.CancelScope()
+            nursery.start_soon(self._look_again, looking)
             while not lane.stopping:
                 self._set_depth()
                 self._staff(nursery)
                 await lane.arrived.wait()
                 lane.arrived = trio.Event()
+            looking.cancel()
 
     def _set_depth(self) -> None:
         for session in self._open:
@@ -123,11 +127,7 @@ class Crew:
                 found = await self._session()
                 if found is None:
                     return
-                if not lane.health.proven:
-                    lane.window.proven(trio.current_time())
-                    lane.window_moved()
-                if lane.health.worked():
-                    self.gear.ground.observe(RouteUp(route=lane.name))
+                self._proved()
                 self._staff(nursery)
                 lane.nudge()
                 await self._work(*found, place)
@@ -138,6 +138,54 @@ class Crew:
             if not self.busy and lane.ready:
                 # one gave its place up to another, and that one got no connection: somebody must stay
                 lane.arrived.set()
+            lane.nudge()
+
+    def _proved(self) -> None:
+        """Open the route: a destination of it gave a session."""
+        lane = self.lane
+        if not lane.health.proven:
+            lane.window.proven(trio.current_time())
+            lane.window_moved()
+        if lane.health.worked():
+            self.gear.ground.observe(RouteUp(route=lane.name))
+
+    async def _look_again(self, scope: trio.CancelScope) -> None:
+        """Probe without mail what mail does not: what is back is to be seen though nothing is due, and to be
+        used though the sessions that there are go elsewhere."""
+        lane = self.lane
+        with scope:
+            while True:
+                await trio.sleep(LOOK)
+                now = trio.current_time()
+                if lane.paused:
+                    continue
+                if not lane.health.down:
+                    for target in self.targets:
+                        if target.health.forgotten(now):
+                            await self._probe(target)
+                elif lane.health.forgotten(now) and not self.busy:
+                    await self._look()
+
+    async def _probe(self, target: Target) -> None:
+        """Look whether one destination of several takes mail again."""
+        session = await self._try(target, patient=False)
+        if not isinstance(session, ConnectError):
+            target.health.worked()
+            self.gear.pool.put(target, session, now=trio.current_time())
+
+    async def _look(self) -> None:
+        """Look whether a route that is down takes mail again."""
+        lane = self.lane
+        self.busy += 1
+        try:
+            found = await self._session()
+            if found is not None:
+                self._proved()
+                target, session = found
+                self.gear.pool.put(target, session, now=trio.current_time())
+        finally:
+            self.busy -= 1
+            lane.arrived.set()  # for mail that came meanwhile
             lane.nudge()
 
     def _keeps(self, place: _Place) -> bool:
@@ -206,18 +254,11 @@ class Crew:
             if session is None:
                 if self._open and target.health.stubborn and not target.health.may_try(now):
                     continue  # sessions from before the secret was refused go on; for more it is not offered
-                trying = trio.current_time()
-                if target.health.down:
-                    target.health.probing(trying)
-                try:
-                    session = await self._open_session(target, patient=target is order[-1])
-                except ConnectError as error:
-                    self._failed(target, error, began=trying)
-                    failures.append((target, error))
+                opened = await self._try(target, patient=target is order[-1])
+                if isinstance(opened, ConnectError):
+                    failures.append((target, opened))
                     continue
-                took = int((trio.current_time() - trying) * 1e6)
-                tls = session.protection.version if session.protection else ""
-                gear.ground.observe(Connected(destination=target.name, took=took, protection=tls))
+                session = opened
             target.health.worked()
             return target, session
         if self._open:
@@ -227,6 +268,21 @@ class Crew:
         else:
             self._down(failures, began=now)
         return None
+
+    async def _try(self, target: Target, *, patient: bool) -> Session | ConnectError:
+        """Make a session, or say why there is none; either is told."""
+        trying = trio.current_time()
+        if target.health.down:
+            target.health.probing(trying)
+        try:
+            session = await self._open_session(target, patient=patient)
+        except ConnectError as error:
+            self._failed(target, error, began=trying)
+            return error
+        took = int((trio.current_time() - trying) * 1e6)
+        tls = session.protection.version if session.protection else ""
+        self.gear.ground.observe(Connected(destination=target.name, took=took, protection=tls))
+        return session
 
     async def _open_session(self, target: Target, *, patient: bool) -> Session:
         """Make a session; raises ConnectError.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0  # seconds before the first probe of what just failed
 LONGEST_PAUSE = 60.0  # seconds; a store that is back is found within a minute
+FORGOTTEN = 15.0  # seconds after the time for a probe; mail that is due comes first
 STUBBORN_PAUSE = 600.0  # seconds at most, where the same is refused until a person mends it
 STUBBORN = 3  # failures that one such counts for
 
@@ -45,6 +46,10 @@ class Health:
     def may_try(self, now: float) -> bool:
         """Whether it is not down, or due for a probe."""
         return self.failures == 0 or now >= self.retry_at
+
+    def forgotten(self, now: float) -> bool:
+        """Whether it is down and nobody looked when it was time: there was no mail that would have."""
+        return self.failures > 0 and now >= self.retry_at + FORGOTTEN
 
     def probing(self, now: float) -> None:
         """Somebody looks whether it works again: the others need not."""

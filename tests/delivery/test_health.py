@@ -8,11 +8,11 @@ import msgspec
 import pytest
 import trio
 
-from spooler.config import Duration
-from spooler.events import NotConnected, RouteDown
+from spooler.config import Duration, Retry
+from spooler.events import NotConnected, RouteDown, RouteUp
 from spooler.reply import Reply, Stage
 from spooler.sink.script import Drop, DropAt, Play, Rule, Script
-from tests.delivery.house import EPOCH, House, route_to, sink
+from tests.delivery.house import EPOCH, House, clock, route_to, sink
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -189,3 +189,63 @@ async def test_a_refusal_that_is_not_the_mailboxs_holds_up_nobody(
     async with sink(at_rcpt=(Rule("grey@*", LATER),), delays={Stage.RCPT: 0.001}) as (running, _):
         await house.drain(running, until_empty=False)
     assert house.outcomes() == {"deferred": 40, "deferrals": 40}
+
+
+async def test_a_route_that_is_back_is_seen_without_mail(house: House, autojump_clock: MockClock) -> None:
+    """Nothing is due: it is looked at all the same, ever less often, and no attempt is charged for it. Of two
+    routes that lead there each is found open."""
+    house.enqueue("a@x")
+    house.enqueue("b@x", route="other")
+    async with sink(max_connections=0) as (running, _), trio.open_nursery() as nursery:
+        seldom = Retry(first=Duration(86_400), maximum=Duration(86_400))
+        route = msgspec.structs.replace(route_to(running), retry=seldom)
+        worker = house.worker({"default": route, "other": route}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(900)
+        lanes = worker.lanes.values()
+        assert [lane.health.down for lane in lanes] == [True] * 2
+        assert 10 <= running.counters.connections <= 50
+        assert house.outcomes() == {"deferred": 2, "deferrals": 2}
+        running.play = Play(Script())
+        await trio.sleep(90)
+        assert [lane.health.down for lane in lanes] == [False] * 2
+        assert len([event for event in house.events if isinstance(event, RouteUp)]) == 2
+        assert house.outcomes() == {"deferred": 2, "deferrals": 2}
+        house.enqueue("c@x")
+        await trio.sleep(2)
+        assert house.outcomes() == {"deferred": 2, "deferrals": 2, "delivered": 1}
+        worker.stop()
+
+
+async def test_one_destination_that_is_back_is_seen_without_mail(
+    house: House, autojump_clock: MockClock
+) -> None:
+    """The other one lives, so the route was never down."""
+    async with sink(max_connections=0) as (dead, _), sink() as (alive, _):
+        worker = house.worker({"default": route_to(dead, alive)}, until_empty=None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            house.enqueue("a@x")
+            for play, down in ((dead.play, [True, False]), (Play(Script()), [False, False])):
+                dead.play = play
+                await trio.sleep(90)
+                (standing,) = house.store.standings().values()
+                assert [one.outage is not None for one in standing.destinations.values()] == down
+                assert standing.routes["default"].outage is None
+            worker.stop()
+    assert house.outcomes() == {"delivered": 1}
+
+
+async def test_a_paused_route_is_left_alone(house: House, autojump_clock: MockClock) -> None:
+    """Nothing is begun there, not even a look."""
+    house.enqueue("a@x")
+    async with sink(max_connections=0) as (running, _), trio.open_nursery() as nursery:
+        worker = house.worker({"default": route_to(running)}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(30)
+        house.store.pause("default", who="ann@mx1", why="", now=clock())
+        await trio.sleep(30)
+        before = running.counters.connections
+        await trio.sleep(300)
+        assert running.counters.connections == before
+        worker.stop()
