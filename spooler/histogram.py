@@ -29,29 +29,40 @@ SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 class Histogram(msgspec.Struct):
-    """How many values were in each bucket (above the bound before, up to its own), and their sum.
+    """How many values were in each bucket (above the bound before, up to its own), their sum, the greatest.
 
     The last bucket is for all above the last bound. Without any value there are no buckets.
     """
 
     buckets: list[int] = []
     total: int = 0
+    greatest: int = 0
 
     def observe(
-        self, values: Iterable[int], bounds: Sequence[int], weights: Sequence[int] | None = None
+        self,
+        values: Iterable[int],
+        bounds: Sequence[int],
+        weights: Sequence[int] | None = None,
+        *,
+        zero: int = 0,
     ) -> None:
-        """Count values, each once or as often as `weights` says; without weights that is done in C."""
+        """Count values, each once or as often as `weights` says; without weights that is done in C. Values
+        and bounds may be reckoned from another `zero`.
+        """
         values = list(values)
+        if not values:
+            return
         buckets = self.buckets
         if not buckets:
             buckets += repeat(0, len(bounds) + 1)
+        self.greatest = max(self.greatest, max(values) - zero)
         places = map(bisect_left, repeat(bounds), values)
         if weights is None:
             counted: Iterable[tuple[int, int]] = Counter(places).items()
-            self.total += sum(values)
+            self.total += sum(values) - zero * len(values)
         else:
             counted = zip(places, weights, strict=True)
-            self.total += sum(map(mul, values, weights))
+            self.total += sum(map(mul, values, weights)) - zero * sum(weights)
         for index, count in counted:
             buckets[index] += count
 
@@ -61,14 +72,15 @@ class Histogram(msgspec.Struct):
         return sum(self.buckets)
 
     def quantile(self, part: float, bounds: Sequence[int]) -> int:
-        """Return what `part` of the values do not exceed, as if they were spread evenly within each bucket;
-        of the last bucket nothing is known but its lower bound. 0 without any value.
+        """Return what `part` of the values do not exceed, as if they were spread evenly within each bucket,
+        up to the greatest. 0 without any value.
         """
         if not self.count:
             return 0
         wanted = part * self.count
         lower = 0
-        for count, upper in zip(self.buckets, (*bounds, bounds[-1]), strict=False):
+        for count, bound in zip(self.buckets, (*bounds, self.greatest), strict=True):
+            upper = min(bound, self.greatest)
             if count and wanted <= count:
                 return lower + int((upper - lower) * wanted / count)
             wanted -= count
@@ -80,3 +92,4 @@ class Histogram(msgspec.Struct):
         if other.buckets:
             self.buckets = list(map(add, self.buckets, other.buckets)) if self.buckets else [*other.buckets]
         self.total += other.total
+        self.greatest = max(self.greatest, other.greatest)

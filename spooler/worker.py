@@ -113,6 +113,11 @@ class WorkerRun:
         return self._heartbeat is not None and self._heartbeat.fresh
 
     @property
+    def trouble(self) -> str:
+        """Why the spool did not take its last heartbeat, "" if it did, or was given none yet."""
+        return "" if self._heartbeat is None else self._heartbeat.trouble
+
+    @property
     def syncs(self) -> tuple[int, float]:
         """How often the journal was synced, and how many seconds that took together."""
         return (0, 0.0) if self._journal is None else (self._journal.syncs, self._journal.sync_time)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -125,25 +127,41 @@ def check_paths(paths: tuple[Path, ...]) -> None:
                 hint=f"let its name end in {', '.join(WRITERS)}",
             )
         try:
-            stood = path.exists()
-            with path.open("a"):
-                pass
-            if not stood:  # where the drain is killed no report is plainer than an empty one
-                path.unlink()
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            beside = _beside(path)
+            beside.touch()
+            beside.unlink()
         except OSError as error:
-            raise CannotCreateError(f"report {show(str(path))} cannot be written: {error.strerror}") from None
+            raise _cannot(path, error) from None
 
 
 def tell(report: DrainReport, *, quiet: bool, as_json: bool, paths: tuple[Path, ...]) -> None:
-    """Say and write what was asked for; a file that cannot be written is told and spoils nothing."""
+    """Say and write what was asked for; raises CannotCreateError last, where a file cannot be written."""
     said = [] if quiet else list(words(report))
+    failed: list[CannotCreateError] = []
     for path in paths:
+        beside = _beside(path)
         try:
-            path.write_text(WRITERS[path.suffix](report), encoding="utf-8")
+            # whole, or not at all: what stood there is a report, too
+            beside.write_text(WRITERS[path.suffix](report), encoding="utf-8")
+            beside.replace(path)
         except OSError as error:
-            said.append(f"spooler: report {show(str(path))} cannot be written: {error.strerror}")
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            failed.append(_cannot(path, error))
     with suppress(OSError):  # a terminal that is gone
         for line in said:
             click.echo(line, err=True)
     if as_json:
         print_json(report)
+    if failed:
+        raise failed[0]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _cannot(path: Path, error: OSError) -> CannotCreateError:
+    return CannotCreateError(f"report {show(str(path))} cannot be written: {error.strerror}")

@@ -87,6 +87,8 @@ class Heartbeat:
         self._standing = standing
         self._clock = clock
         self._last_good = clock()
+        self.trouble = ""
+        """Why the spool did not take the last beat, "" if it did."""
         self.fenced = False
         """Whether another worker declared this one dead: its leases are gone."""
         self._seen: dict[int, tuple[int, float]] = {}
@@ -108,7 +110,8 @@ class Heartbeat:
                 try:
                     await self._beat()
                 except SpoolerError as error:
-                    self._trouble("beating", error)
+                    self.trouble = str(error)
+                    self._tell("beating", error)
             nursery.cancel_scope.cancel()
 
     async def first_look(self) -> None:
@@ -124,9 +127,9 @@ class Heartbeat:
             try:
                 await self.observe_others()
             except SpoolerError as error:
-                self._trouble("looking at other workers", error)
+                self._tell("looking at other workers", error)
 
-    def _trouble(self, doing: str, error: SpoolerError) -> None:
+    def _tell(self, doing: str, error: SpoolerError) -> None:
         self._ground.observe(SpoolTrouble(doing=doing, why=str(error), retry_in=beats.PERIOD))
 
     async def _beat(self) -> None:
@@ -144,6 +147,7 @@ class Heartbeat:
         # time during which we could not beat ourselves says nothing about others
         self._credit += min(began - self._last_good, 2 * beats.PERIOD)
         self._last_good = began
+        self.trouble = ""
         self._beaten.set()
 
     async def observe_others(self) -> None:

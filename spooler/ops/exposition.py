@@ -123,7 +123,11 @@ def _all(watch: Watch, sample: Sample | None, version: str) -> Iterator[Metric]:
     info = GaugeMetricFamily("spooler_build_info", "Version of the program.", labels=("version", "python"))
     info.add_metric((version, platform.python_version()), 1)
     yield info
-    yield _gauge("spooler_spool_up", "Whether the spool's database answers.", {(): watch.answers})
+    yield _gauge(
+        "spooler_spool_up",
+        "Whether the spool's database answers, and takes what is written.",
+        {(): watch.answers and not watch.gathering.refused},
+    )
     yield _gauge(
         "spooler_workers_fresh",
         "Worker processes of this command whose heartbeat is in time.",

@@ -241,9 +241,8 @@ def _count_runs(route: RouteCounts, runs: list[_Facts], lengths: list[int]) -> i
         good = [run[2] is Outcome.DELIVERED for run in runs]
         runs, lengths = [*compress(runs, good)], [*compress(lengths, good)]
     delivered = sum(lengths)
-    times = route.delivery_time
-    times.observe([run[7] - (run[1] >> TAG_BITS) for run in runs], _LONG_FROM_IDS, lengths)
-    times.total -= EPOCH * delivered
+    waited = [run[7] - (run[1] >> TAG_BITS) for run in runs]
+    route.delivery_time.observe(waited, _LONG_FROM_IDS, lengths, zero=EPOCH)
     return delivered
 
 

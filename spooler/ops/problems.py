@@ -35,13 +35,15 @@ def problems(
     *,
     answers: bool,
     trouble: str,
+    refused: str = "",
     seen: int | None,
     routes: Sequence[RouteView],
     destinations: Sequence[DestinationView],
     workers: Sequence[WorkerView],
     now: int,
 ) -> list[Problem]:
-    """Name what is wrong, the worst first; `seen` is when the spool answered last (µs UTC).
+    """Name what is wrong, the worst first; `seen` is when the spool answered last (µs UTC), `refused` why it
+    takes no heartbeat.
 
     Of very many the first ones are named, and how many there are more.
     """
@@ -50,13 +52,15 @@ def problems(
         old = "; the queue and its routes are shown as they were then" if seen is not None else ""
         why = f"{trouble}{old}"
         found.append(Problem(level="bad", what="The spool's database does not answer", why=why, since=seen))
-    elif not any(worker.lives for worker in workers):
-        found.append(Problem(level="bad", what="No worker is running", waiting=_todo(routes)))
+    elif refused or not any(worker.lives for worker in workers):
+        # where nothing is written no worker is seen to live
+        what = "The spool's database takes nothing that is written" if refused else "No worker is running"
+        found.append(Problem(level="bad", what=what, why=refused, waiting=_todo(routes)))
         found += [one for one in _of_routes(routes, now) if one.level == "warn"]  # of no route is one
     else:
         found += _of_destinations(destinations, routes)
         found += _of_routes(routes, now)
-    if answers:
+    if answers and not refused:
         found += [_silence(worker) for worker in workers if not worker.lives]
     found.sort(key=lambda one: (one.level != "bad", -one.waiting))
     if len(found) > MOST:

@@ -15,6 +15,7 @@ import trio
 from spooler.errors import SpoolerError
 from spooler.ops.counts import Counts
 from spooler.ops.errors import Errors
+from spooler.worker_standing import MOST_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +29,16 @@ SILENT = 10.0  # seconds without one after which a process is not taken for aliv
 
 
 class Pulse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Of the process that runs `worker`; `fresh`: its heartbeat is in time. `counts` since the last pulse."""
+    """Of the process that runs `worker`; `fresh`: its heartbeat is in time. `trouble` is why the spool did
+    not take the last beat. `counts` since the last pulse.
+    """
 
     worker: int
     fresh: bool
     counts: Counts
     connections: int = 0
     in_use: int = 0
+    trouble: str = ""
 
     def pieces(self) -> Iterator[Pulse]:
         """Cut into pulses that fit a record."""
@@ -49,6 +53,8 @@ class Alive(Protocol):
     def worker(self) -> int: ...
     @property
     def fresh(self) -> bool: ...
+    @property
+    def trouble(self) -> str: ...
     @property
     def syncs(self) -> tuple[int, float]: ...
 
@@ -83,7 +89,8 @@ class Taker:
         counts.syncs = syncs - self._syncs[0]
         counts.sync_time = int((sync_time - self._syncs[1]) * 1e6)
         self._syncs = (syncs, sync_time)
-        return Pulse(self._alive.worker, self._alive.fresh, counts, *self._connections)
+        alive = self._alive
+        return Pulse(alive.worker, alive.fresh, counts, *self._connections, trouble=alive.trouble[:MOST_TEXT])
 
 
 class Teller:
@@ -119,9 +126,14 @@ class Member(msgspec.Struct):
     heard: float
 
     @property
+    def heard_lately(self) -> bool:
+        """Whether it lives, as far as can be told."""
+        return trio.current_time() - self.heard < SILENT
+
+    @property
     def fresh(self) -> bool:
         """Whether it lives and its leases are respected."""
-        return self.pulse.fresh and trio.current_time() - self.heard < SILENT
+        return self.pulse.fresh and self.heard_lately
 
 
 class Gathering:
@@ -131,6 +143,12 @@ class Gathering:
         self.counts = Counts()
         self.errors = Errors()
         self.members: dict[int, Member] = {}
+
+    @property
+    def refused(self) -> str:
+        """Why the spool takes a heartbeat of none of these processes, "" if it does of some."""
+        troubles = [member.pulse.trouble for member in self.members.values() if member.heard_lately]
+        return troubles[0] if troubles and all(troubles) else ""
 
     def take(self, part: int, pulse: Pulse) -> None:
         """Take a pulse."""

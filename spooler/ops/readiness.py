@@ -28,12 +28,13 @@ async def readiness(watch: Watch) -> Readiness:
     """Look at everything that delivery needs."""
     await watch.sample()
     members = list(watch.gathering.members.values())
+    refused = watch.gathering.refused
     fresh = sum(member.fresh for member in members)
     routes = [(name, one) for _, standing in watch.ours().values() for name, one in standing.routes.items()]
     up = {name for name, one in routes if one.outage is None}
     down = {name: one.outage.why for name, one in routes if one.outage is not None and name not in up}
     checks = {
-        "database": Check(watch.answers and not watch.trouble, watch.trouble or "answers"),
+        "database": Check(watch.answers and not refused, watch.trouble or refused or "answers"),
         "heartbeat": Check(fresh > 0, f"{fresh} of {len(members)} worker processes in time"),
         # a route of which nothing is known yet may well take mail
         "targets": Check(

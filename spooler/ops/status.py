@@ -72,10 +72,11 @@ async def status(watch: Watch, *, version: str) -> Status:
         version=version,
         started=watch.started,
         answers=watch.answers,
-        trouble=watch.trouble,
+        trouble=watch.trouble or watch.gathering.refused,
         problems=problems(
             answers=watch.answers,
             trouble=watch.trouble,
+            refused=watch.gathering.refused,
             seen=seen,
             routes=routes,
             destinations=destinations,

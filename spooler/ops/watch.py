@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHARE = 50
 RECENT = 0.5  # seconds: a sample that is no older is given again
 WAIT = 2.0  # seconds that somebody waits for a new one; then the last has to do
-STALE = 15.0  # seconds without a sample after which the database is taken for gone
+STALE = 15.0  # seconds without an answer after which the database is taken for gone
 
 
 class Watch:
@@ -66,8 +66,8 @@ class Watch:
 
     @property
     def answers(self) -> bool:
-        """Whether the spool was seen lately."""
-        return trio.current_time() - self._looked < STALE
+        """Whether the spool was seen lately, and had no trouble since."""
+        return not self.trouble and trio.current_time() - self._looked < STALE
 
     async def sample(self) -> Sample | None:
         """Return how the spool stands: now, or when it was last seen; None if it never was."""

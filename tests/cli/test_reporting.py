@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -187,16 +189,42 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(tmp_path:
 
 
 def test_quantiles() -> None:
-    """Between the bounds of their bucket; above the last bound nothing is made up."""
+    """Between the bounds of their bucket, and never above the greatest value."""
     times = Histogram()
     assert times.quantile(0.5, QUICK) == 0
     times.observe([3000] * 50 + [7000] * 50, QUICK)
     assert 2500 < times.quantile(0.25, QUICK) < 5000
     assert times.quantile(0.5, QUICK) == 5000
-    assert 5000 < times.quantile(0.99, QUICK) <= 10_000
+    assert 5000 < times.quantile(0.99, QUICK) <= 7000
+    assert times.quantile(1, QUICK) == 7000
     times = Histogram()
     times.observe([10**12], QUICK)
-    assert times.quantile(0.5, QUICK) == QUICK[-1]
+    assert QUICK[-1] < times.quantile(0.5, QUICK) < times.quantile(1, QUICK) == 10**12
+    other = Histogram()
+    other.observe([500], QUICK)
+    other.add(times)
+    assert other.quantile(1, QUICK) == 10**12
+
+
+def test_a_report_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk is full in the end, the last one stays, all else is told, and the exit code says so."""
+    earlier, other = tmp_path / "june.html", tmp_path / "june.txt"
+    earlier.write_text("of the last drain")
+
+    def full(self: Path, text: str, **more: object) -> None:
+        with self.open("w") as file:
+            file.write(text[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(earlier), "write_text", full)
+        with pytest.raises(CannotCreateError, match="cannot be written: No space left"):
+            reporting.tell(report(), quiet=True, as_json=False, paths=(earlier, other))
+    assert earlier.read_text() == "of the last drain"
+    assert list(tmp_path.iterdir()) == [earlier]
+    reporting.tell(report(), quiet=True, as_json=False, paths=(earlier, other))
+    assert "<svg" in earlier.read_text()
+    assert sorted(tmp_path.iterdir()) == [earlier, other]
 
 
 def test_a_course_stays_short() -> None:

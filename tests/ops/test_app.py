@@ -245,3 +245,23 @@ async def test_what_a_destination_takes(
         if (f"spooler_destination_limit_{name}", at) in metrics
     }
     assert found == limits
+
+
+async def test_a_database_that_takes_nothing(store: Store, autojump_clock: MockClock) -> None:
+    """It answers, and no process gets its heartbeat in: that is said, and not that nobody lives."""
+    async with asked(store) as (app, watch):
+        ident = works(store, watch)
+        put(store)
+        await trio.sleep(1)
+        assert (await ask(app, "/readyz")).status == 200
+        watch.gathering.take(1, Pulse(ident, True, Counts(), trouble="it is read-only"))
+        assert (await ask(app, "/readyz")).status == 200, "another process gets through"
+        watch.gathering.take(0, Pulse(ident, True, Counts(), trouble="it is read-only"))
+        answer = await ask(app, "/readyz")
+        assert (answer.status, answer.json["checks"]["database"]["says"]) == (503, "it is read-only")
+        status = (await ask(app, "/api/v1/status")).json
+        assert [(one["what"], one["why"], one["waiting"]) for one in status["problems"]] == [
+            ("The spool's database takes nothing that is written", "it is read-only", 1)
+        ]
+        assert (status["answers"], status["trouble"]) == (True, "it is read-only")
+        assert scraped((await ask(app, "/metrics")).body)["spooler_spool_up", frozenset()] == 0

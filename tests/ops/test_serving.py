@@ -262,3 +262,17 @@ def test_what_is_no_address_or_open_to_all_is_refused(sqlite_url: str, tmp_path:
     config.write_text(f'[http]\nlisten = "0.0.0.0:0"\ntoken-file = "{tmp_path}/none"\n')
     with running(tmp_path / "log", *where, "--config", str(config), http="0.0.0.0:0") as worker:
         assert worker.ends() == os.EX_NOINPUT
+
+
+def test_a_spool_that_takes_nothing_any_more(sqlite_url: str, tmp_path: Path) -> None:
+    """Its file was moved under a worker, which still reads it: page and probe say what the log says."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    where = ("worker", "--spool", sqlite_url, "--target", "inet:127.0.0.1:9")
+    with running(tmp_path / "log", *where, http="127.0.0.1:0") as worker:
+        address = address_of(worker)
+        worker.until(lambda: get(f"{address}/readyz")[0] == 200)
+        path.rename(tmp_path / "elsewhere.db")
+        worker.until(lambda: get(f"{address}/readyz")[0] == 503)
+        problem, *_ = get_json(f"{address}/api/v1/status")["problems"]
+    assert problem["what"] == "The spool's database takes nothing that is written"
+    assert "moved" in problem["why"]
