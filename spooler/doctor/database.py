@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from spooler.doctor.finding import About
 from spooler.ident import time_of
+from spooler.policy import beats
 from spooler.spool.examination import PostgresFacts
 from spooler.spool.sqlite_race import warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from spooler.doctor.finding import Finding
     from spooler.records import WorkerRow
@@ -34,19 +35,25 @@ def check_database(facts: Facts, *, where: str, url: str, processes: int) -> lis
     return [*judged, _schema(facts.spool, about)]
 
 
-def check_workers(spool: Spool, *, where: str, now: int) -> Iterator[Finding]:
-    """Judge the workers that are registered, by their last beats."""
+def check_workers(spool: Spool, *, where: str, now: int, dead: Collection[int] = ()) -> Iterator[Finding]:
+    """Judge the workers that are registered, by their last beats; those in `dead` were seen to be no more."""
     about = About("workers", where)
     if spool.revision != spool.needed:
         return
-    alive = [row for row in spool.workers if now - row.beat_at <= SILENT]
+    alive = [row for row in spool.workers if row.id not in dead and now - row.beat_at <= SILENT]
     yield about.ok(f"{len(alive)} at work" if alive else "none is at work")
+    hosts = {_host(row) for row in alive}
     for row in spool.workers:
-        if row not in alive:
-            yield about.warning(
-                f"process {row.pid} on {_host(row)} gave no sign for {(now - row.beat_at) // 1_000_000} s",
-                "start a worker: on that host it takes over what this one held, elsewhere after six minutes",
-            )
+        if row in alive:
+            continue
+        silent = (now - row.beat_at) // 1_000_000
+        what, when = f"gave no sign for {silent} s", ""
+        if row.id in dead:
+            what, when = f"is dead; it gave its last sign {silent} s ago", " at once"
+        mend = f"start a worker: on that host it takes over what this held{when}, elsewhere after six minutes"
+        if row.id in dead and _host(row) in hosts:
+            mend = f"wait: another on that host takes over what this held, within {beats.PERIOD:g} s"
+        yield about.warning(f"process {row.pid} on {_host(row)} {what}", mend)
 
 
 def check_clock(facts: Facts, *, now: int) -> Iterator[Finding]:

@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from spooler.delivery.heartbeat import is_gone, whereabouts
 from spooler.doctor.database import ABOUT as DATABASE
 from spooler.doctor.database import check_clock, check_database, check_workers
 from spooler.doctor.destinations import check_destinations
 from spooler.doctor.files import check_file_system, check_owner, check_private, check_room
 from spooler.doctor.finding import About
-from spooler.doctor.journals import check_journals
+from spooler.doctor.journals import check_journals, look
 from spooler.doctor.options import ABOUT as CONFIGURATION
 from spooler.doctor.options import check_options
 from spooler.errors import SpoolerError
+from spooler.ident import format_id
 from spooler.spool.examination import PostgresFacts, examine
 from spooler.spool.place import SqlitePlace, parse_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spooler.config import Config
+    from spooler.config import Config, Http
     from spooler.doctor.finding import Finding
+    from spooler.spool.examination import Spool
     from spooler.spool.place import Place
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -41,6 +44,7 @@ def check_configuration(config: Config, file: Path | None) -> Iterator[Finding]:
     if file is not None:
         yield about.ok("it can be read, and nothing in it contradicts itself")
         yield from _secrets(config, file, about)
+        yield from _token(config.http, About(CONFIGURATION, f"{name}, [http]"))
     yield from check_options(config, name=name, memory=_memory())
 
 
@@ -65,7 +69,8 @@ def check_spool(url: str, *, journals: Path, processes: int, now: int) -> Iterat
         yield from _files(place, mounts)
         if isinstance(facts, PostgresFacts) and facts.data is not None and _is_visible(facts.data):
             yield from check_room(facts.data, about=DATABASE)
-        yield from check_workers(facts.spool, where=name, now=now)
+        dead = _dead(facts.spool, journals)
+        yield from check_workers(facts.spool, where=name, now=now, dead=dead)
         yield from check_clock(facts, now=now)
     yield from check_journals(journals, spool=uuid, mounts=mounts)
 
@@ -83,6 +88,37 @@ def _secrets(config: Config, file: Path, about: About) -> Iterator[Finding]:
             f"chmod 600 {file}, as the workers' user, or keep the password in ~/.pgpass",
             os.EX_NOPERM,
         )
+
+
+def _token(http: Http, about: About) -> Iterator[Finding]:
+    """Read the token as a worker does, which does not start without it."""
+    if not (http.listen and http.token_file):
+        return
+    from spooler.ops.guard import read_token  # loads what serves
+
+    try:
+        read_token(http.token_file)
+    except SpoolerError as error:
+        yield about.error(error)
+        return
+    mode = stat.S_IMODE(Path(http.token_file).stat().st_mode)
+    # a group may have it: whoever asks, Prometheus for one, needs it too
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        # and in a container, where secrets are mounted so, there is nobody else
+        yield about.warning(
+            f"everybody on this host may get at token-file {http.token_file}: its mode is {mode:04o}",
+            f"chmod o= {http.token_file}",
+        )
+
+
+def _dead(spool: Spool, journals: Path) -> set[int]:
+    """Find workers that are no more, as others do: their process is gone, or nobody holds their journal."""
+    here = whereabouts()
+    dead = {row.id for row in spool.workers if row.host == here and is_gone(row.pid)}
+    with suppress(OSError):  # it is told where journals are judged
+        left = {path.name for path in look(journals, spool=spool.uuid).dead}
+        dead |= {row.id for row in spool.workers if format_id(row.id) in left}
+    return dead
 
 
 def _files(place: Place, mounts: str) -> Iterator[Finding]:

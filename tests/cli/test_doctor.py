@@ -6,13 +6,16 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from spooler.cli.main import main
+from spooler.delivery.heartbeat import whereabouts
 from spooler.ident import now_us
+from spooler.journal.place import create, root_of
 from spooler.spool import sqlite_race
 from spooler.worker import WorkerRun
 from tests.servers.own_sink import own_sink
@@ -163,6 +166,65 @@ def test_what_dead_workers_left(spooler: Runner, target: str, store: Store) -> N
     store.register(host="alpha boot ns", pid=42, now=now_us() - 3_600_000_000)
     answer = spooler("doctor", "--target", target, "--json").json
     assert any(what.startswith("process 42 on alpha") for what in findings(answer, "warning"))
+
+
+def test_a_worker_that_was_just_killed(spooler: Runner, target: str, store: Store) -> None:
+    """It is dead at once, by its process or by its journal that nobody holds, and not counted as at work."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    now = now_us()
+    store.register(host=whereabouts(), pid=process.pid, now=now)
+    unseen = store.register(host="of another container", pid=1, now=now)
+    create(root_of(spooler.url), spool=store.uuid, worker=unseen).release()
+    store.register(host=whereabouts(), pid=os.getpid(), now=now)
+    answer = spooler("doctor", "--target", target, "--json").json
+    assert "1 at work" in findings(answer, "ok")
+    dead = [what.partition(" is dead;")[0] for what in findings(answer, "warning") if " is dead;" in what]
+    host = whereabouts().partition(" ")[0]
+    assert sorted(dead) == sorted([f"process {process.pid} on {host}", "process 1 on of"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "what"),
+    [
+        ("missing", os.EX_NOINPUT, "No such file"),
+        ("empty", os.EX_CONFIG, "is empty"),
+        ("a folder", os.EX_NOINPUT, "Is a directory"),
+    ],
+)
+def test_a_token_without_which_no_worker_starts(
+    spooler: Runner, target: str, tmp_path: Path, kind: str, code: int, what: str
+) -> None:
+    """What a worker refuses is told with the same exit code; a token that is not served is not asked for."""
+    token, file = tmp_path / "token", tmp_path / "c.toml"
+    if kind == "empty":
+        token.write_text("\n")
+    elif kind == "a folder":
+        token.mkdir()
+    file.write_text(f'[http]\nlisten = "127.0.0.1:0"\ntoken-file = "{token}"\n')
+    where = ("--config", file, "--target", target)
+    assert what in spooler("worker", *where, "--http", "127.0.0.1:0", expect=code).err
+    answer = spooler("doctor", *where, "--json", expect=code).json
+    (problem,) = (one for one in answer["findings"] if one["level"] == "problem")
+    assert what in problem["what"]
+    assert problem["mend"]
+    assert problem["where"] == f"{file}, [http]"
+    file.write_text(f'[http]\nlisten = ""\ntoken-file = "{token}"\n')
+    spooler("doctor", *where, "--json")
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o666, True), (0o604, True), (0o640, False), (0o400, False)])
+def test_a_token_that_everybody_may_read(
+    spooler: Runner, target: str, tmp_path: Path, mode: int, told: bool
+) -> None:
+    """It guards nothing; whoever asks by it may share it in a group. It is not shown."""
+    token, file = tmp_path / "token", tmp_path / "c.toml"
+    token.write_text("geheim")
+    token.chmod(mode)
+    file.write_text(f'[http]\ntoken-file = "{token}"\n')
+    ended = spooler("doctor", "--config", file, "--target", target, "--json")
+    assert "geheim" not in ended.out
+    assert any(f"its mode is {mode:04o}" in what for what in findings(ended.json, "warning")) == told
 
 
 def test_on_postgres(spooler: Runner, target: str, postgres_url: str) -> None:

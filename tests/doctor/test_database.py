@@ -143,6 +143,31 @@ def test_workers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("other", "at_work", "mend"),
+    [
+        ([], "none is at work", "start a worker: on that host it takes over what this held at once"),
+        (
+            [row(id=8, host="beta boot ns")],
+            "1 at work",
+            "start a worker: on that host it takes over what this held at once",
+        ),
+        ([row(id=8)], "1 at work", "wait: another on that host takes over what this held, within 5 s"),
+    ],
+    ids=["alone", "another elsewhere", "another beside it"],
+)
+def test_a_dead_worker_is_not_at_work(other: list[WorkerRow], at_work: str, mend: str) -> None:
+    """However fresh its last beat: it is told as dead, with who takes over what it held, and by when."""
+    spool = msgspec.structs.replace(HEALTHY.spool, workers=[row(beat_at=NOW - 3_000_000), *other])
+    count, dead = check_workers(spool, where="here", now=NOW, dead={7})
+    assert count.what == at_work
+    assert (dead.level, dead.what) == (
+        Level.WARNING,
+        "process 42 on alpha is dead; it gave its last sign 3 s ago",
+    )
+    assert dead.mend.startswith(mend)
+
+
+@pytest.mark.parametrize(
     ("spool", "clock", "now", "level", "what"),
     [
         ({}, 0, NOW, Level.OK, "agrees"),
