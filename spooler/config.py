@@ -256,12 +256,17 @@ def check_config(config: Config) -> None:
             )
 
 
-def _check_route(name: str, route: Route) -> None:
+def check_route_name(name: str) -> None:
+    """Raise UsageError for what no route can be called."""
     if not name or show(name, LONGEST_NAME) != name:
         raise UsageError(
             f"route '{show(name, LONGEST_NAME)}' has no name that can be shown in a line",
             hint=f"give it one of up to {LONGEST_NAME} characters that can be seen",
         )
+
+
+def _check_route(name: str, route: Route) -> None:
+    check_route_name(name)
     if not route.destinations:
         raise UsageError(f"route '{name}' has no destinations", hint="add one")
     for destination in route.parsed():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +11,6 @@ import msgspec
 
 from spooler.address import show
 from spooler.cli.options import (
-    NAME,
     Settings,
     how_many,
     json_option,
@@ -25,11 +22,14 @@ from spooler.cli.options import (
 )
 from spooler.cli.selecting import read_duration
 from spooler.cli.showing import OFF, http_option, showing
+from spooler.cli.values import FILE, NAME, FiniteRange
 from spooler.config import parse_duration
 from spooler.errors import UsageError
 from spooler.ident import now_us
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spooler.cli.draining import Asked
 
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--job", type=NAME, metavar="NAME", help="Only mail of this job.")
 @click.option(
     "--max-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="N",
     help="At most so many recipients a second, over all processes of this command.",
 )
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 @click.option(
     "--report",
     "reports",
-    type=click.Path(path_type=Path),
+    type=FILE,
     multiple=True,
     metavar="FILE",
     help="Write the report here in the end: FILE.txt, FILE.json or FILE.html.",
@@ -109,8 +109,6 @@ def command(
     need_routes(settings)
     if ramp is not None and max_rate is None:
         raise UsageError("--ramp says how --max-rate is reached", hint="give --max-rate too")
-    if max_rate is not None and not math.isfinite(max_rate):
-        raise UsageError(f"--max-rate {max_rate} is no rate", hint="leave it out to go as fast as can be")
     climb = 0.0 if ramp is None else read_duration("--ramp", ramp) / 1e6
     now = now_us()
     until = None if deadline is None else _moment(deadline, now)

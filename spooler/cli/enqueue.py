@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -13,12 +12,15 @@ from spooler.cli.message_options import MessageWords, message_options, read_word
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import print_json
 from spooler.cli.standard_input import standard_input
+from spooler.cli.values import FILE, TEXT
 from spooler.errors import DataError, NoInputError, UsageError
 from spooler.ident import format_id, now_us
 from spooler.intake.normalise import MAX_SIZE, take_in
 from spooler.intake.submit import address_to, make_message
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spooler.envelope import Enqueued
     from spooler.intake.submit import Addressees
 
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--recipients-file",
-    type=click.Path(path_type=Path, readable=False),
+    type=FILE,
     metavar="FILE",
     help="Recipients, one a line; empty lines and lines that begin with # do not count.",
 )
 @message_options
-@click.option("--idempotency-key", metavar="KEY", help="A message with the same key is queued only once.")
+@click.option(
+    "--idempotency-key", type=TEXT, metavar="KEY", help="A message with the same key is queued only once."
+)
 @click.option(
     "--max-size",
     type=click.IntRange(min=1),

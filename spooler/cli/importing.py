@@ -14,6 +14,7 @@ from spooler.address import check_sender, show
 from spooler.cli.message_options import MessageWords, message_options, read_words
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import human_size, plural, print_json
+from spooler.cli.values import FILE
 from spooler.errors import NoInputError
 from spooler.ident import now_us
 from spooler.intake.importer import Importer, ImportPlan, Report
@@ -58,9 +59,7 @@ if TYPE_CHECKING:
 )
 @click.option("--again", is_flag=True, help="Also take what was imported before.")
 @json_option
-@click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="PATH..."
-)
+@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
 def command(
     *,
     spool: str | None,

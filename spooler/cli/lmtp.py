@@ -7,19 +7,17 @@ is what a script with a thousand messages pays for each, so no database is loade
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spooler.cli.lmtp_asked import NAME, NO_VALUE, Asked
 from spooler.cli.main import run
+from spooler.cli.values import FILE
 from spooler.tls import TlsLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_FILE = click.Path(path_type=Path, readable=False)  # that it cannot be read is ours to say
 
 
 def _told(command: Callable[..., int]) -> Callable[..., int]:
@@ -60,7 +58,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "-C",
             "--config",
-            type=_FILE,
+            type=FILE,
             metavar="FILE",
             envvar="SPOOLER_CONFIG",
             show_envvar=True,
@@ -76,7 +74,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "-i",
             "--message",
-            type=_FILE,
+            type=FILE,
             metavar="FILE",
             help="The message, instead of standard input; an argument with a slash, or a dot and no @, too.",
         ),
@@ -87,7 +85,7 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--user", metavar="NAME", help="Whom to authenticate as. [env: LMTP_USER]"),
         click.option(
             "--credentials",
-            type=_FILE,
+            type=FILE,
             metavar="FILE",
             help="The password, or the user and the password in two lines; for its owner's eyes only (mode "
             "0400 or 0600). Without: LMTP_PASSWORD, else the terminal is asked. [env: LMTP_CREDENTIALS]",
@@ -103,14 +101,14 @@ def _told(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--tls-implicit", is_flag=True, help="TLS from the start, instead of STARTTLS."),
         click.option(
             "--tls-ca",
-            type=_FILE,
+            type=FILE,
             metavar="FILE",
             help="Authorities to trust (PEM), instead of the system's.",
         ),
         click.option(
-            "--tls-cert", type=_FILE, metavar="FILE", help="Our certificate, its chain, its key (PEM)."
+            "--tls-cert", type=FILE, metavar="FILE", help="Our certificate, its chain, its key (PEM)."
         ),
-        click.option("--tls-key", type=_FILE, metavar="FILE", help="The key, if not in the same file."),
+        click.option("--tls-key", type=FILE, metavar="FILE", help="The key, if not in the same file."),
         click.option(
             "--tls-fingerprint",
             multiple=True,

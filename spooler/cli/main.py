@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from spooler.address import show
+from spooler.cli import standard_output
 from spooler.errors import SpoolerError, StorageError
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes are those of sysexits.h: 0 done, 64 usage, 65 bad data, 66 no input, 69 unavailable, "
-    "75 try again, 78 configuration. See 'spooler COMMAND --help'.",
+    epilog="Exit codes are those of sysexits.h: 0 done, 64 usage, 65 bad data, 66 no input, 68 no such host, "
+    "69 unavailable, 70 a bug, 73 cannot create, 74 input or output, 75 try again, 76 protocol, 77 not "
+    "permitted, 78 configuration; and 130 interrupted, 1 nobody reads the output any more. See 'spooler "
+    "COMMAND --help'.",
 )
 @click.version_option(package_name="spooler", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -91,15 +94,15 @@ def run(command: click.Command, arguments: Sequence[str] | None, *, name: str) -
         if reconfigure is not None:  # a character that the terminal's encoding lacks is no reason to fail
             reconfigure(errors="backslashreplace")
     try:
-        code = _run(command, arguments, name)
-        sys.stdout.flush()
+        with standard_output.named():
+            code = _run(command, arguments, name)
+            sys.stdout.flush()
     except BrokenPipeError:
         let_go_of_output()
         return EX_PIPE
     except OSError as error:
         let_go_of_output()
-        where = f": {error.filename}" if error.filename else ""
-        return _complain(name, f"{error.strerror or error}{where}", os.EX_IOERR)
+        return _complain(name, _unforeseen(error), os.EX_IOERR)
     finally:
         try:
             sys.stderr.flush()
@@ -136,6 +139,26 @@ def _run(command: click.Command, arguments: Sequence[str] | None, name: str) -> 
             name, f"internal error: {what} (please report; SPOOLER_TRACEBACK=1 shows where)", os.EX_SOFTWARE
         )
     return code if isinstance(code, int) else os.EX_OK
+
+
+def _unforeseen(error: OSError) -> str:
+    """Say what the system refused, and where."""
+    said = error.strerror or str(error)
+    if error.filename == standard_output.NAME:
+        return f"{standard_output.NAME} could not be written: {said}"
+    if error.filename:
+        return f"{said}: {show(str(error.filename), 300)}"
+    if error.errno == errno.ENOENT and not _is_somewhere():
+        return "the current folder is gone"
+    return said
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  (Path.cwd is the same, and loads more)
+    except OSError:
+        return False
+    return True
 
 
 def _complain(name: str, text: str, code: int) -> int:

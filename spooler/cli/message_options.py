@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from spooler.address import show
+from spooler.cli.values import TEXT
 from spooler.config import Config, parse_duration
 from spooler.envelope import Notify, Priority
 from spooler.errors import UsageError
@@ -45,8 +46,10 @@ def message_options(command: _Command) -> _Command:
     """Add the options that `MessageWords` holds; `read_words` tells what they mean."""
     for option in reversed(
         (
-            click.option("--job", metavar="NAME", default="", help="Label to find these messages by."),
-            click.option("--tenant", metavar="NAME", default="", help="Whose messages these are."),
+            click.option(
+                "--job", type=TEXT, metavar="NAME", default="", help="Label to find these messages by."
+            ),
+            click.option("--tenant", type=TEXT, metavar="NAME", default="", help="Whose messages these are."),
             click.option(
                 "--priority",
                 type=click.Choice([one.name.lower() for one in Priority]),

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from spooler.address import show
+from spooler.cli.values import FILE, NAME, TEXT
 from spooler.config import Config, Route, check_config, load_config
 from spooler.envelope import DEFAULT_ROUTE
 from spooler.errors import ConfigError, UsageError
@@ -19,41 +20,9 @@ from spooler.part import VARIABLE
 
 MOST = 8  # processes by default: with their connections far below what Postgres takes (max_connections)
 CORES = 2  # that a worker keeps busy, measured: itself 1, its spool process, the database and a target 1
+MOST_ROWS = 1_000_000  # of a list
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class _Text(click.types.StringParamType):
-    """Text that can be stored: an argument that was no UTF-8 cannot."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401  (click's signature)
-        """Refuse what stands for bytes that are no text."""
-        text: str = super().convert(value, param, ctx)
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            self.fail(f"'{show(text)}' is not UTF-8.", param, ctx)
-        return text
-
-
-class _Name(_Text):
-    """Text that names something: an empty one is a variable that was not set, and would select all."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401  (click's signature)
-        """Refuse nothing, too."""
-        text = super().convert(value, param, ctx)
-        if not text:
-            self.fail("nothing is named.", param, ctx)
-        return text
-
-
-MOST = 1_000_000  # rows at once
-TEXT = _Text()
-NAME = _Name()
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -72,14 +41,14 @@ def spool_options(command: _Command) -> _Command:
     """Add --spool and --config (parameters `spool` and `config`)."""
     command = click.option(
         "--config",
-        type=click.Path(path_type=Path, readable=False),  # that it cannot be read is ours to say
+        type=FILE,
         envvar="SPOOLER_CONFIG",
         show_envvar=True,
         help="Configuration file (TOML).",
     )(command)
     return click.option(
         "--spool",
-        type=TEXT,
+        type=NAME,
         metavar="URL",
         envvar="SPOOLER_SPOOL",
         show_envvar=True,
@@ -120,7 +89,12 @@ def limit_option(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give what adds --limit (parameter `limit`)."""
     return click.option(
-        "--limit", type=click.IntRange(1, MOST), default=default, show_default=True, metavar="N", help=said
+        "--limit",
+        type=click.IntRange(1, MOST_ROWS),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help=said,
     )
 
 

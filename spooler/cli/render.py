@@ -6,6 +6,7 @@ is escaped and never read as markup. How records look in JSON is in `spooler.pla
 
 from __future__ import annotations
 
+import shlex
 import sys
 from io import StringIO
 from shutil import get_terminal_size
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _NARROW = 80  # columns below which a table of ours is no table any more
+_WORD = 1000  # characters: more than escaped addresses and names of routes have
 _PIPE_WIDTH = 4000  # columns where output is no terminal: so wide that nothing is wrapped
 
 
@@ -75,6 +77,11 @@ def plural(count: int, noun: str) -> str:
 def reply_of(code: int, enhanced: str, text: str) -> str:
     """Write what the server said, or what we say where it said nothing."""
     return " ".join(part for part in (str(code) if code else "", enhanced, text) if part)
+
+
+def shell_word(text: str) -> str:
+    """Write it whole as a word of a command that is proposed, for a shell."""
+    return shlex.quote(show(text, _WORD))
 
 
 def print_json(value: object) -> None:

@@ -9,10 +9,12 @@ import click
 import msgspec
 
 from spooler.address import show
-from spooler.cli.options import NAME, TEXT, json_option, load, spool_options
-from spooler.cli.render import clock_time, human_when, print_json, print_table
+from spooler.cli.options import json_option, load, spool_options
+from spooler.cli.render import clock_time, human_when, print_json, print_table, shell_word
 from spooler.cli.steering import who
+from spooler.cli.values import LINE, NAME
 from spooler.command import Pause
+from spooler.config import check_route_name
 from spooler.ident import now_us
 from spooler.records import GAUGES
 from spooler.worker_standing import Outage
@@ -78,13 +80,14 @@ def list_command(*, spool: str | None, config: Path | None, as_json: bool) -> No
 
 @command.command("pause")
 @spool_options
-@click.option("--reason", type=TEXT, default="", metavar="TEXT", help="Why; it is shown until then.")
+@click.option("--reason", type=LINE, default="", metavar="TEXT", help="Why; it is shown until then.")
 @click.argument("name", type=NAME, metavar="NAME")
 def pause_command(*, spool: str | None, config: Path | None, reason: str, name: str) -> None:
     """Let nothing be delivered on a route until it is resumed, by whatever worker.
 
     What has begun comes to its end; within two seconds nothing more begins.
     """
+    check_route_name(name)
     settings = load(spool, config)
     from spooler.spool.store import Store
 
@@ -95,7 +98,7 @@ def pause_command(*, spool: str | None, config: Path | None, reason: str, name: 
     if not paused:
         click.echo(f"route {show(name)} was {describe_pause(pause, now_us())}")
         return
-    click.echo(f"route {show(name)} is paused; spooler route resume {show(name)} lets it go on")
+    click.echo(f"route {show(name)} is paused; spooler route resume {shell_word(name)} lets it go on")
     if name not in known:
         click.echo("spooler: nothing is queued for such a route, and no worker serves it", err=True)
 
@@ -105,6 +108,7 @@ def pause_command(*, spool: str | None, config: Path | None, reason: str, name: 
 @click.argument("name", type=NAME, metavar="NAME")
 def resume_command(*, spool: str | None, config: Path | None, name: str) -> None:
     """Let a paused route go on."""
+    check_route_name(name)
     settings = load(spool, config)
     from spooler.spool.store import Store
 
@@ -124,7 +128,7 @@ def describe_outage(outage: Outage | None, now: int) -> str:
     if outage is None:
         return ""
     soon = outage.probe_at > now
-    probe = f"tried again {human_when(outage.probe_at, now)}" if soon else "tried when mail is due"
+    probe = f"tried again {human_when(outage.probe_at, now)}" if soon else "tried again soon"
     return f"down since {clock_time(outage.since)} ({human_when(outage.since, now)}), {probe}: {outage.why}"
 
 

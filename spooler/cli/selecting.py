@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar
 import click
 
 from spooler.address import show
-from spooler.cli.options import NAME
+from spooler.cli.values import NAME
 from spooler.config import parse_duration
 from spooler.errors import UsageError
 from spooler.records import GAUGES, QueueFilter, State

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 import trio
 
+from spooler.cli.values import FILE
 from spooler.errors import UsageError
 from spooler.lmtp.serving import CAPABILITIES
 from spooler.sink.script import (
@@ -31,18 +31,12 @@ from spooler.sink.state import Counters, Sink, SinkOptions
 @click.option(
     "--listen", "listen", multiple=True, metavar="DEST", help=f"Default {DEFAULT_LISTEN}; port 0: any."
 )
-@click.option("--maildir", type=click.Path(path_type=Path), metavar="DIR", help="Keep mail: DIR/ADDRESS/new.")
+@click.option("--maildir", type=FILE, metavar="DIR", help="Keep mail: DIR/ADDRESS/new.")
 @click.option("--trace-headers", is_flag=True, help="Add Return-Path and Delivered-To to what is kept.")
-@click.option(
-    "--record", type=click.Path(path_type=Path), metavar="FILE", help="One JSON line a final reply."
-)
+@click.option("--record", type=FILE, metavar="FILE", help="One JSON line a final reply.")
 @click.option("--json", "as_json", is_flag=True, help="Totals as JSON.")
-@click.option(
-    "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Certificate (PEM): offer STARTTLS."
-)
-@click.option(
-    "--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key, if not in the same file."
-)
+@click.option("--tls-cert", type=FILE, metavar="FILE", help="Certificate (PEM): offer STARTTLS.")
+@click.option("--tls-key", type=FILE, metavar="FILE", help="Its key, if not in the same file.")
 @click.option("--tls-implicit", is_flag=True, help="TLS from the start, instead of STARTTLS.")
 @click.option("--refuse", multiple=True, metavar="PATTERN[=REPLY]", help=f"At RCPT; default '{REFUSE}'.")
 @click.option("--defer", multiple=True, metavar="PATTERN[=REPLY]", help=f"At RCPT; default '{DEFER}'.")

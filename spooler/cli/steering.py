@@ -15,9 +15,10 @@ import click
 import msgspec
 
 from spooler.address import show
-from spooler.cli.options import NAME, TEXT, json_option, load, spool_options
+from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import plural, print_json, print_table
 from spooler.cli.selecting import SelectionWords, read_duration, read_selection, selection_options
+from spooler.cli.values import LINE, NAME, TEXT
 from spooler.command import CANCELLED, GIVEN_UP, Command, Group, Order, Passed
 from spooler.errors import NoInputError, UsageError
 from spooler.ident import now_us, parse_id
@@ -82,7 +83,7 @@ def _steering(command: _Command) -> _Command:
             selection_options,
             click.option("--all", "everything", is_flag=True, help="Really all that is queued."),
             click.option("--dry-run", is_flag=True, help="Count what is meant; change nothing."),
-            click.option("--reason", type=TEXT, default="", metavar="TEXT", help="Why; the ledger keeps it."),
+            click.option("--reason", type=LINE, default="", metavar="TEXT", help="Why; the ledger keeps it."),
             click.option(
                 "--wait",
                 default="10s",
@@ -158,13 +159,15 @@ def remove(**words: Unpack[_Words]) -> int:
 
 @click.command("bounce")
 @_steering
-@click.option("--text", type=TEXT, default=GIVEN_UP, show_default=True, help="What is said to the sender.")
+@click.option("--text", type=LINE, default=GIVEN_UP, show_default=True, help="What is said to the sender.")
 @click.option("--status", type=TEXT, default=CANCELLED, show_default=True, help="Enhanced code, 5.x.y.")
 def bounce(*, text: str, status: str, **words: Unpack[_Words]) -> int:
     """Give recipients up as failed, with a notice to the sender as for any failure."""
     number = status.split(".")
     if len(number) != 3 or number[0] != "5" or not all(_is_detail(part) for part in number[1:]):
         raise UsageError(f"'{show(status)}' is no status of a failure", hint="give 5.x.y, as 5.7.1")
+    if not text.strip():
+        raise UsageError("--text says nothing", hint=f"leave it out for '{GIVEN_UP}'")
     return _run(Command.BOUNCE, words, enhanced=status, text=text)
 
 

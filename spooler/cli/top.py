@@ -13,6 +13,7 @@ import click
 from spooler.address import show
 from spooler.cli.options import json_option, load, spool_options
 from spooler.cli.render import clock_time, human_duration, human_size, human_when, plural, print_json
+from spooler.cli.values import FiniteRange
 from spooler.ident import format_id, now_us
 from spooler.ops.frame import Frame, frame
 
@@ -35,7 +36,7 @@ _WIDTH = 160  # columns where output is no terminal
 @spool_options
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.2, max=3600),
+    type=FiniteRange(min=0.2, max=3600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",

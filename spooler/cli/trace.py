@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, limit_option, load, spool_options
+from spooler.cli.options import json_option, limit_option, load, spool_options
 from spooler.cli.render import clock_time, human_size, human_when, print_json, print_table, reply_of
+from spooler.cli.values import TEXT
 from spooler.ident import format_id, now_us
 from spooler.records import State
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from spooler.address import show
-from spooler.cli.options import TEXT, json_option, limit_option, load, spool_options
+from spooler.cli.options import json_option, limit_option, load, spool_options
 from spooler.cli.queue import unknown_message
-from spooler.cli.render import clock_time, human_duration, human_when, plain, print_json, reply_of
+from spooler.cli.render import clock_time, human_duration, human_when, plain, print_json, reply_of, shell_word
+from spooler.cli.values import TEXT
 from spooler.errors import NoInputError
 from spooler.explain import AHEAD, Explained, clears, explain
 from spooler.ident import format_id, now_us, parse_id
@@ -44,12 +45,12 @@ _SAYS = {
     GateKind.NOTHING: "nothing: it is claimed next",
 }
 _MENDS = {
-    GateKind.HELD: "spooler queue release {id}",
+    GateKind.HELD: "spooler queue release {which}",
     GateKind.PAUSED: "spooler route resume {route}",
     GateKind.NO_WORKER: "start one: spooler worker, or spooler drain",
     GateKind.NO_WORKER_FOR_ROUTE: "configure the route, or spooler queue reroute",
-    GateKind.RETRY: "spooler queue retry {id}",
-    GateKind.HOLD_OFF: "spooler queue retry {id}, at the risk of a second copy",
+    GateKind.RETRY: "spooler queue retry {which}",
+    GateKind.HOLD_OFF: "spooler queue retry {which}, at the risk of a second copy",
 }
 _UNTIL = {GateKind.ROUTE_DOWN: "next probe", GateKind.WORKER_SILENT: "taken over at the latest"}
 
@@ -68,10 +69,11 @@ def command(*, spool: str | None, config: Path | None, what: str, limit: int, as
     """
     settings = load(spool, config)
     now = now_us()
+    number = None if "@" in what else parse_id(what)
     from spooler.spool.store import Store
 
     with Store.open(settings.url) as store:
-        rows, ended = _find(store, what, limit)
+        rows, ended = _find(store, what, number, limit)
         explained = explain(store, rows[:limit], now=now)
     if as_json:
         print_json(
@@ -83,7 +85,7 @@ def command(*, spool: str | None, config: Path | None, what: str, limit: int, as
         )
         return
     for one in explained:
-        _print(one, now)
+        _print(one, now, alone=number is None)
     for standing in ended[:limit]:
         reply = reply_of(standing.code, standing.enhanced, standing.text)
         when = f"{clock_time(standing.at)}, " if standing.at is not None else ""
@@ -94,9 +96,13 @@ def command(*, spool: str | None, config: Path | None, what: str, limit: int, as
         click.echo(f"There are more: --limit shows more than {limit}.", err=True)
 
 
-def _find(store: Store, what: str, limit: int) -> tuple[list[QueuedRecipient], list[Standing]]:
-    """Find what is queued and, where nothing is, how it ended. Raises NoInputError."""
-    number = None if "@" in what else parse_id(what)
+def _find(
+    store: Store, what: str, number: int | None, limit: int
+) -> tuple[list[QueuedRecipient], list[Standing]]:
+    """Find what is queued of a message (`number`) or for an address, and, where nothing is, how it ended.
+
+    Raises NoInputError.
+    """
     if number is not None:
         if store.message(number) is None:
             raise unknown_message(what)
@@ -131,8 +137,10 @@ def _plain(one: Explained) -> dict[str, object]:
     }
 
 
-def _print(one: Explained, now: int) -> None:
+def _print(one: Explained, now: int, *, alone: bool) -> None:
+    """Tell of a recipient; `alone`: not of its message, so what is proposed is for no other recipient."""
     row = one.recipient
+    which = format_id(row.message_id) + (f" --to {shell_word(row.address)}" if alone else "")
     age = human_duration(now - row.created)
     tries = f"tried {row.attempts} times" if row.attempts > 1 else "tried once"
     if not row.attempts:
@@ -142,7 +150,7 @@ def _print(one: Explained, now: int) -> None:
         click.echo(f"  {'waits' if number == 0 else 'and'}: {_sentence(gate, one, now)}")
         mend = _MENDS.get(gate.kind)
         if mend is not None:
-            click.echo(f"    {mend.format(id=format_id(row.message_id), route=show(row.route))}")
+            click.echo(f"    {mend.format(which=which, route=shell_word(row.route))}")
     if row.uncertain:
         click.echo("  it may be delivered already: an earlier attempt ended without an answer")
 

@@ -97,9 +97,8 @@ def check_options(options: Options, *, now: int) -> Options:
         ("time to expire", options.expires, start),
     ):
         if when is not None and not 0 <= when <= base + MAX_AHEAD:
-            raise UsageError(
-                f"the {what} is before 1970 or too far ahead", hint="give a time within 3650 days"
-            )
+            wrong = "before 1970" if when < 0 else "too far ahead"
+            raise UsageError(f"the {what} is {wrong}", hint="give a time within 3650 days")
     if options.expires is not None and options.expires <= start:
         raise UsageError(
             "the message would expire before it may be delivered", hint="give a later time to expire"
@@ -111,11 +110,12 @@ def check_label(name: str, text: object) -> None:
     """Check a job, tenant, idempotency key or route. Raises UsageError."""
     if not isinstance(text, str):
         raise UsageError(f"{name} {show(repr(text))} is no text", hint="give a str")
-    if show(text, MAX_LABEL) != text:
+    if len(text) > MAX_LABEL:
         raise UsageError(
-            f"{name} '{show(text)}' is longer than {MAX_LABEL} characters or has control characters",
-            hint="choose a simpler one",
+            f"{name} '{show(text)}' is longer than {MAX_LABEL} characters", hint="choose a shorter one"
         )
+    if show(text, MAX_LABEL) != text:
+        raise UsageError(f"{name} '{show(text)}' has control characters", hint="choose a simpler one")
 
 
 def check_route(name: str, *, config: Config) -> str:

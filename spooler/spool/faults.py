@@ -134,7 +134,7 @@ def _sqlite(error: sqlite3.Error, place: str) -> SpoolerError | None:  # a table
             f"{place}: cannot be opened: {said}", hint="check the permissions of the file and of its folder"
         )
     if code == sqlite3.SQLITE_NOTADB:
-        return ConfigError(f"{place}: is not an SQLite database", hint=f"give another URL, or run {INIT}")
+        return ConfigError(f"{place}: is not an SQLite database", hint="name another file in the URL")
     if code == sqlite3.SQLITE_CORRUPT:
         return StorageError(
             f"{place}: database is damaged: {said}", hint="restore it, or sqlite3 FILE .recover"

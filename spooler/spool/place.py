@@ -58,8 +58,14 @@ def parse_place(text: str) -> Place:
         return PostgresPlace(url.set(drivername="postgresql+psycopg"))
     if scheme != "sqlite":
         raise UsageError(f"the spool's URL has the unsupported scheme '{show(scheme)}'", hint=_FORMS)
-    if url.host or url.query or not url.database or url.database == ":memory:" or "\0" in url.database:
+    if url.host or not url.database or url.database == ":memory:" or "\0" in url.database:
         raise UsageError("the spool's URL names no file", hint=_FORMS)
+    _, begun, options = text.partition("?")  # `url.query` is without those that have no value
+    if begun:
+        raise UsageError(
+            f"the spool's URL has the unknown option '{show(options.partition('=')[0])}'",
+            hint="an SQLite file takes none; a ? in its name is written %3F",
+        )
     # its log and its lock lie beside it: one place, whatever links lead there
     return SqlitePlace(Path(url.database).resolve())
 

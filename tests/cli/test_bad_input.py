@@ -48,11 +48,13 @@ CASES = [
     Case("import of nothing", ("import", "none"), 66, ("none cannot be read: No such file",)),
     Case("wrong URL", (*SEND, "a@x"), 64, ("URL",), spool="mysql://localhost/x"),
     Case("not a URL", ("queue", "list"), 64, ("URL",), spool="spool.db"),
+    Case("options of a file", ("init",), 64, ("unknown option 'x.db'", "%3F"), spool="sqlite:///a?x.db"),
     Case("no URL", ("queue", "list"), 64, ("no spool is named", "SPOOLER_SPOOL"), spool=""),
     Case("missing database", (*SEND, "a@x"), 66, ("none.db", "spooler init"), spool="sqlite:///none.db"),
     Case("missing folder", ("init",), 73, ("no/where",), spool="sqlite:///no/where/spool.db"),
     Case("foreign database", ("queue", "list"), 78, ("foreign.db",), spool="sqlite:///foreign.db"),
     Case("no database", ("queue", "list"), 78, ("text.db",), spool="sqlite:///text.db"),
+    Case("init of a letter", ("init",), 78, ("database (name another file",), spool="sqlite:///text.db"),
     Case(
         "no server",
         ("queue", "list"),
@@ -97,19 +99,38 @@ def test_bad_input(case: Case, spool_url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
-def test_full_output(spool_url: str) -> None:
-    """An answer that cannot be written is an error, not a silence."""
-    environment = {**os.environ, "SPOOLER_SPOOL": spool_url}
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", [["queue", "list", "--json"], ["route", "list"], ["top", "--once"], ["init"], ["--help"]]
+)
+def test_full_output(spool_url: str, arguments: list[str], unbuffered: str) -> None:
+    """An answer that cannot be written is an error, not a silence, and none of the spool's disk."""
+    environment = {**os.environ, "SPOOLER_SPOOL": spool_url, "PYTHONUNBUFFERED": unbuffered}
     with FULL.open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "spooler", "queue", "list", "--json"],
+            [sys.executable, "-m", "spooler", *arguments],
             stdout=full,
             stderr=subprocess.PIPE,
             env=environment,
             check=False,
         )
     assert done.returncode == 74
-    assert done.stderr == b"spooler: No space left on device\n"
+    assert done.stderr == b"spooler: standard output could not be written: No space left on device\n"
+
+
+def test_the_current_folder_is_gone(tmp_path: Path) -> None:
+    """What is missing is said, where the system does not."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    program = "import os, sys; os.rmdir(os.getcwd()); from spooler.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "queue", "list", "--spool", "sqlite:///spool.db"],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (74, b"")
+    assert done.stderr == b"spooler: the current folder is gone\n"
 
 
 def test_init_says_what_it_did(tmp_path: Path) -> None:

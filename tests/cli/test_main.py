@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,8 +11,8 @@ import click
 import pytest
 
 from spooler.cli import main as main_module
-from spooler.cli.main import COMMANDS, main
-from spooler.errors import TryAgainError
+from spooler.cli.main import COMMANDS, EX_INTERRUPTED, EX_PIPE, main
+from spooler.errors import SpoolerError, TryAgainError
 
 
 def run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -30,6 +31,16 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"  {name} " in text for name in COMMANDS)
+
+
+def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """All that commands end with, but for that of a recipient, which `lmtp` alone is about."""
+    main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    kinds: list[type[SpoolerError]] = [SpoolerError, *SpoolerError.__subclasses__()]
+    codes = {kind.exit_code for kind in kinds} | {EX_INTERRUPTED, EX_PIPE, 0}
+    _, _, told = text.partition("Exit codes ")
+    assert {int(code) for code in re.findall(r"\b\d+\b", told)} == codes
 
 
 def test_help_imports_no_database() -> None:
@@ -117,6 +128,8 @@ def test_operating_system_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     """An error of the system that nobody foresaw has its words and exit code 74."""
     assert run_raising(OSError(28, "No space left on device"), monkeypatch) == 74
     assert capsys.readouterr().err == "spooler: No space left on device\n"
+    assert run_raising(OSError(28, "No space left on device", "/a\x1b"), monkeypatch) == 74
+    assert capsys.readouterr().err == "spooler: No space left on device: /a\\x1b\n"
 
 
 def test_reader_that_goes_away() -> None:

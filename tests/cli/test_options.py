@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from spooler.cli.options import load
+from spooler.cli.options import Settings, how_many, load
+from spooler.config import Config, Route
 from spooler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,3 +50,15 @@ def test_target_off_this_machine_must_be_configured(config: Path) -> None:
     assert 'tls = "secure"' in caught.value.hint
     with pytest.raises(UsageError, match="not understood"):
         load(None, config, "mx.example.org:24")
+
+
+def test_processes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One per two cores, as many as routes have sessions and eight at most, for the database's sake."""
+    config = Config(routes={"default": Route(destinations=["unix:/s"], sessions=20)})
+    settings = Settings("postgresql://h/d", config)
+    counts = []
+    for cores in (1, 6, 64):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        counts.append(how_many(settings, None))
+    assert counts == [1, 3, 8]
+    assert how_many(settings, 12) == 12

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from spooler.ident import now_us
 from spooler.worker_standing import DestinationStanding, Outage, RouteStanding, WorkerStanding, encode
 
@@ -98,3 +100,24 @@ def test_an_unknown_route(spooler: Runner) -> None:
     """It can be paused before there is any mail for it, but that is said."""
     ended = spooler("route", "pause", "defualt")
     assert "no worker serves it" in ended.err
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "a" * 101])
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_a_name_that_no_route_can_have(spooler: Runner, command: str, name: str) -> None:
+    """The configuration would refuse it, so nothing could ever be on such a route."""
+    ended = spooler("route", command, name, expect=64)
+    assert "has no name that can be shown in a line" in ended.err
+    assert states(spooler) == {}
+
+
+def test_what_is_proposed_can_be_typed(spooler: Runner) -> None:
+    """A name with a space is quoted for a shell, and a long one is whole."""
+    name = "far away" + "y" * 92
+    assert f"; spooler route resume '{name}' lets it go on" in spooler("route", "pause", name).out
+
+
+def test_a_reason_is_a_line(spooler: Runner) -> None:
+    """It is shown to all who look."""
+    said = spooler("route", "pause", "default", "--reason", "a\x1b[2J", expect=64).err
+    assert "'--reason': 'a\\x1b[2J' has control characters" in said

@@ -208,6 +208,23 @@ def test_no_status_of_a_failure(spooler: Runner, status: str) -> None:
     assert "is no status" in spooler("queue", "bounce", "--all", "--status", status, expect=64).err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--text", ""], "--text says nothing"),
+        (["--text", " "], "--text says nothing"),
+        (["--text", "a\r\nb"], "'--text': 'a\\r\\nb' has control characters"),
+        (["--text", "\x1b[2J"], "'--text': '\\x1b[2J' has control characters"),
+        (["--reason", "\x1b[2J"], "'--reason': '\\x1b[2J' has control characters"),
+    ],
+)
+def test_no_text_for_a_line(spooler: Runner, options: list[str], said: str) -> None:
+    """What senders are told, and what the ledger keeps, is a line that can be read."""
+    put(spooler, "a@x.example")
+    assert said in spooler("queue", "bounce", "--all", *options, expect=64).err
+    assert addresses(spooler) == ["a@x.example"]
+
+
 def test_reroute(spooler: Runner, tmp_path: Path) -> None:
     """Recipients take another route; with a configuration it must be a known one."""
     put(spooler, "a@x.example")

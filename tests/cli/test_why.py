@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from spooler.ident import format_id, now_us
@@ -73,6 +74,24 @@ def test_down_paused_and_held(spooler: Runner, store: Store) -> None:
     assert one["gates"][2]["clears"].endswith("Z")
 
 
+def test_what_is_proposed_for_an_address_is_for_it_alone(spooler: Runner, store: Store) -> None:
+    """Not for the others to whom the message goes; who asked for a message means all of it."""
+    ident = put(spooler, "o'neil@x.example", "b@x.example")
+    spooler("queue", "hold", ident)
+    said = spooler("why", "o'neil@x.example").out
+    (mend,) = [line for line in said.splitlines() if "release" in line]
+    words = shlex.split(mend)
+    assert words == ["spooler", "queue", "release", ident, "--to", "o'neil@x.example"]
+    assert spooler("why", ident).out.count(f"    spooler queue release {ident}\n") == 2
+    spooler(*words[1:])
+    assert kinds(spooler, "o'neil@x.example") == ["no worker"]
+    assert kinds(spooler, "b@x.example")[0] == "held"
+
+    worker, (claim,) = claim_all(store)
+    store.settle(worker, [result_of(claim, 0, Outcome.DEFERRED, code=450)], now=now_us())
+    assert shlex.join(["spooler", "queue", "retry", *words[3:]]) in spooler("why", "o'neil@x.example").out
+
+
 def test_retry_and_uncertain(spooler: Runner, store: Store) -> None:
     """Until when, and what the server said last; after an uncertain attempt the risk is named."""
     put(spooler, "a@x.example", "b@x.example")
@@ -91,6 +110,7 @@ def test_retry_and_uncertain(spooler: Runner, store: Store) -> None:
     said = spooler("why", "b@x.example").out
     assert "waits: its last attempt may have delivered it, so it is held off, until " in said
     assert "it may be delivered already" in said
+    assert " --to b@x.example, at the risk of a second copy\n" in said
 
 
 def test_with_a_worker(spooler: Runner, store: Store) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from spooler.config import Config, parse_config
 from spooler.envelope import DEFAULT_LIFETIME, Content, NewMessage, NewRecipient, Notify
 from spooler.errors import DataError, UsageError
 from spooler.intake.normalise import normalise
-from spooler.intake.submit import Options, address_to, check_options, check_route, make_message
+from spooler.intake.submit import MAX_AHEAD, Options, address_to, check_options, check_route, make_message
 
 NOW = 1_800_000_000_000_000
 CONTENT: Content = normalise(b"A: 1\n\nx\n")[1]
@@ -92,18 +94,21 @@ def test_null_sender() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (Options(job="a\nb"), "job"),
-        (Options(tenant="x" * 201), "tenant"),
+        (Options(job="a\nb"), r"job 'a\\nb' has control characters$"),
+        (Options(tenant="x" * 201), "tenant 'x+…' is longer than 200 characters$"),
         (Options(idempotency_key=""), "idempotency key is empty"),
         (Options(idempotency_key="\0"), "idempotency key"),
         (Options(envid="a\nb"), "envelope id"),
         (Options(envid="x" * 101), "envelope id"),
         (Options(ret="all"), "ret"),
+        (Options(expires=-1), "time to expire is before 1970$"),
+        (Options(not_before=NOW + MAX_AHEAD + 1), "earliest delivery is too far ahead$"),
         (Options(expires=NOW), "expire before"),
         (Options(expires=NOW + 5, not_before=NOW + 5), "expire before"),
     ],
 )
 def test_options_that_cannot_be(options: Options, why: str) -> None:
     """Each is refused with its name."""
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError) as caught:
         check_options(options, now=NOW)
+    assert re.search(why, caught.value.what)

@@ -234,8 +234,9 @@ def test_no_database(tmp_path: Path) -> None:
 
     assert isinstance(error, ConfigError)
     assert "is not an SQLite database" in error.what
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         migrate.create_or_upgrade(f"sqlite:///{path}")
+    assert "init" not in caught.value.hint  # which mends it neither here nor there
     assert path.read_text() == "Dear Sir or Madam, " * 100
     assert list(tmp_path.iterdir()) == [path]
 
@@ -312,6 +313,19 @@ def test_unknown_options_of_a_server(query: str) -> None:
     """An option that the driver would choke on is a wrong URL."""
     with pytest.raises(UsageError, match=r"option 'colour'|connect_timeout"):
         parse_place(f"postgresql://u@h/d?{query}")
+
+
+@pytest.mark.parametrize(
+    ("query", "option"), [("mode=ro", "mode"), ("x.db", "x.db"), ("", ""), ("password=geheim", "password")]
+)
+def test_options_of_a_file(tmp_path: Path, query: str, option: str) -> None:
+    """There are none: what is behind a ? is not dropped, as if it were no part of the name."""
+    url = f"sqlite:///{tmp_path}/a?{query}"
+    with pytest.raises(UsageError, match=f"unknown option '{option}'") as caught:
+        migrate.create_or_upgrade(url)
+    assert "%3F" in caught.value.hint
+    assert "geheim" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_in_the_way(tmp_path: Path) -> None:
