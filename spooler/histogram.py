@@ -55,16 +55,20 @@ class Histogram(msgspec.Struct):
         buckets = self.buckets
         if not buckets:
             buckets += repeat(0, len(bounds) + 1)
-        self.greatest = max(self.greatest, max(values) - zero)
+        greatest = max(values) - zero
+        if greatest > self.greatest:
+            self.greatest = greatest
         places = map(bisect_left, repeat(bounds), values)
         if weights is None:
             counted: Iterable[tuple[int, int]] = Counter(places).items()
-            self.total += sum(values) - zero * len(values)
+            self.total += sum(values)
         else:
             counted = zip(places, weights, strict=True)
-            self.total += sum(map(mul, values, weights)) - zero * sum(weights)
+            self.total += sum(map(mul, values, weights))
         for index, count in counted:
             buckets[index] += count
+        if zero:
+            self.total -= zero * (len(values) if weights is None else sum(weights))
 
     @property
     def count(self) -> int:

@@ -235,7 +235,12 @@ def test_a_histogram_counts_up_to_its_bounds() -> None:
     assert histogram.buckets[:2] == [2, 1]
     assert histogram.buckets[-1] == 1
     assert len(histogram.buckets) == len(QUICK) + 1
-    assert histogram.total == 2 * QUICK[0] + 1 + QUICK[-1] + 1
+    assert (histogram.total, histogram.greatest) == (2 * QUICK[0] + 1 + QUICK[-1] + 1, QUICK[-1] + 1)
+    for weights in (None, [3]):
+        shifted = Histogram()
+        shifted.observe([1005], [1010, 1020], weights, zero=1000)
+        count = 1 if weights is None else 3
+        assert shifted == Histogram(buckets=[count, 0, 0], total=5 * count, greatest=5)
 
 
 @pytest.mark.parametrize(
