@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ _LEFT = (
     "see spooler queue stats"
 )
 _CUT_SHORT = "not all was tried; the same command goes on with it"
+# a folder that is not ours to write to, a file that is mounted by itself
+_ONLY_IN_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
 _WHY_LIMIT = 500  # characters of a server's words
 
 
@@ -127,11 +130,11 @@ def check_paths(paths: tuple[Path, ...]) -> None:
                 hint=f"let its name end in {', '.join(WRITERS)}",
             )
         try:
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            beside = _beside(path)
-            beside.touch()
-            beside.unlink()
+            stood = path.exists()
+            with path.open("a"):
+                pass
+            if not stood:  # where the drain is killed no report is plainer than an empty one
+                path.unlink()
         except OSError as error:
             raise _cannot(path, error) from None
 
@@ -141,14 +144,9 @@ def tell(report: DrainReport, *, quiet: bool, as_json: bool, paths: tuple[Path, 
     said = [] if quiet else list(words(report))
     failed: list[CannotCreateError] = []
     for path in paths:
-        beside = _beside(path)
         try:
-            # whole, or not at all: what stood there is a report, too
-            beside.write_text(WRITERS[path.suffix](report), encoding="utf-8")
-            beside.replace(path)
+            _write(path.resolve(), WRITERS[path.suffix](report))
         except OSError as error:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
             failed.append(_cannot(path, error))
     with suppress(OSError):  # a terminal that is gone
         for line in said:
@@ -159,8 +157,20 @@ def tell(report: DrainReport, *, quiet: bool, as_json: bool, paths: tuple[Path, 
         raise failed[0]
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+def _write(path: Path, text: str) -> None:
+    """Write a file whole, or leave what stood there: that is a report, too."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        if error.errno not in _ONLY_IN_PLACE:
+            raise
+        path.write_text(text, encoding="utf-8")
 
 
 def _cannot(path: Path, error: OSError) -> CannotCreateError:

@@ -108,7 +108,6 @@ def pause_command(*, spool: str | None, config: Path | None, reason: str, name: 
 @click.argument("name", type=NAME, metavar="NAME")
 def resume_command(*, spool: str | None, config: Path | None, name: str) -> None:
     """Let a paused route go on."""
-    check_route_name(name)
     settings = load(spool, config)
     from spooler.spool.store import Store
 

@@ -163,8 +163,12 @@ class Crew:
                     for target in self.targets:
                         if target.health.forgotten(now):
                             await self._probe(target)
-                elif lane.health.forgotten(now) and not self.busy:
+                elif not self.busy and (lane.health.forgotten(now) or self._found_by_others()):
                     await self._look()
+
+    def _found_by_others(self) -> bool:
+        """Whether another route's mail or look found that a destination of this one, too, takes mail."""
+        return not all(target.health.down for target in self.targets)
 
     async def _probe(self, target: Target) -> None:
         """Look whether one destination of several takes mail again."""
@@ -178,7 +182,7 @@ class Crew:
         lane = self.lane
         self.busy += 1
         try:
-            found = await self._session()
+            found = await self._session(looking=True)
             if found is not None:
                 self._proved()
                 target, session = found
@@ -237,8 +241,11 @@ class Crew:
                 transaction, parcel_of(transaction), target=target, mode=transaction.mode.word, ending=ending
             )
 
-    async def _session(self) -> tuple[Target, Session] | None:
-        """Get a session, pooled or fresh, from the first destination that gives one."""
+    async def _session(self, *, looking: bool = False) -> tuple[Target, Session] | None:
+        """Get a session, pooled or fresh, from the first destination that gives one.
+
+        Who is only `looking` keeps to the destinations' own pauses, and holds up nobody for long.
+        """
         gear = self.gear
         lane = self.lane
         route = lane.route
@@ -248,13 +255,15 @@ class Crew:
         order = [self.targets[i] for i in rotation(len(self.targets), turn)]
         # those that are down and not yet due for a probe come last, but they do come
         order.sort(key=lambda target: not target.health.may_try(now))
+        if looking:
+            order = [target for target in order if target.health.may_try(now)]
         failures: list[tuple[Target, ConnectError]] = []
         for target in order:
             session = gear.pool.take(target)
             if session is None:
                 if self._open and target.health.stubborn and not target.health.may_try(now):
                     continue  # sessions from before the secret was refused go on; for more it is not offered
-                opened = await self._try(target, patient=target is order[-1])
+                opened = await self._try(target, patient=target is order[-1] and not looking)
                 if isinstance(opened, ConnectError):
                     failures.append((target, opened))
                     continue
@@ -265,8 +274,10 @@ class Crew:
             # others are served: it wants no more connections than it has
             if lane.window.refused(trio.current_time()):
                 lane.window_moved()
-        else:
+        elif failures:
             self._down(failures, began=now)
+        else:
+            lane.health.retry_at = min(target.health.retry_at for target in self.targets)
         return None
 
     async def _try(self, target: Target, *, patient: bool) -> Session | ConnectError:
@@ -299,7 +310,8 @@ class Crew:
                 dial=gear.pool.dial,
                 security=target.security,
             )
-        why = f"silent for {ELSEWHERE:g} s, and there are other destinations"
+        others = ", and there are other destinations" if len(self.targets) > 1 else ""
+        why = f"silent for {ELSEWHERE:g} s{others}"
         raise ConnectError(why, trouble=Trouble.SILENT)
 
     def _failed(self, target: Target, error: ConnectError, *, began: float) -> None:

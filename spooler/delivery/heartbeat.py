@@ -135,7 +135,9 @@ class Heartbeat:
     async def _beat(self) -> None:
         ground = self._ground
         began = self._clock()
-        if not await ground.spool.beat(ground.worker, now=ground.clock(), standing=self._standing()):
+        taken = await ground.spool.beat(ground.worker, now=ground.clock(), standing=self._standing())
+        self.trouble = ""
+        if not taken:
             self.fenced = True
             ground.observe(
                 WorkerState(
@@ -147,7 +149,6 @@ class Heartbeat:
         # time during which we could not beat ourselves says nothing about others
         self._credit += min(began - self._last_good, 2 * beats.PERIOD)
         self._last_good = began
-        self.trouble = ""
         self._beaten.set()
 
     async def observe_others(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0  # seconds before the first probe of what just failed
 LONGEST_PAUSE = 60.0  # seconds; a store that is back is found within a minute
-FORGOTTEN = 15.0  # seconds after the time for a probe; mail that is due comes first
+FORGOTTEN = 30.0  # seconds after the time for a probe; mail that is due comes first
 STUBBORN_PAUSE = 600.0  # seconds at most, where the same is refused until a person mends it
 STUBBORN = 3  # failures that one such counts for
 

@@ -222,9 +222,35 @@ def test_a_report_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monk
             reporting.tell(report(), quiet=True, as_json=False, paths=(earlier, other))
     assert earlier.read_text() == "of the last drain"
     assert list(tmp_path.iterdir()) == [earlier]
+    earlier.chmod(0o600)
     reporting.tell(report(), quiet=True, as_json=False, paths=(earlier, other))
     assert "<svg" in earlier.read_text()
+    assert earlier.stat().st_mode & 0o777 == 0o600
     assert sorted(tmp_path.iterdir()) == [earlier, other]
+
+
+def test_a_report_goes_where_a_link_leads(tmp_path: Path) -> None:
+    """The link stays one."""
+    real, link = tmp_path / "june.txt", tmp_path / "last.txt"
+    link.symlink_to(real)
+    reporting.tell(report(), quiet=True, as_json=False, paths=(link,))
+    assert link.is_symlink()
+    assert "2.0 s" in real.read_text()
+
+
+def test_a_file_that_cannot_be_replaced_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is mounted by itself."""
+    path = tmp_path / "june.txt"
+
+    def busy(self: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr(type(path), "replace", busy)
+    reporting.tell(report(), quiet=True, as_json=False, paths=(path,))
+    assert "2.0 s" in path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_course_stays_short() -> None:

@@ -207,7 +207,7 @@ async def test_a_route_that_is_back_is_seen_without_mail(house: House, autojump_
         assert 10 <= running.counters.connections <= 50
         assert house.outcomes() == {"deferred": 2, "deferrals": 2}
         running.play = Play(Script())
-        await trio.sleep(90)
+        await trio.sleep(100)
         assert [lane.health.down for lane in lanes] == [False] * 2
         assert len([event for event in house.events if isinstance(event, RouteUp)]) == 2
         assert house.outcomes() == {"deferred": 2, "deferrals": 2}
@@ -228,7 +228,7 @@ async def test_one_destination_that_is_back_is_seen_without_mail(
             house.enqueue("a@x")
             for play, down in ((dead.play, [True, False]), (Play(Script()), [False, False])):
                 dead.play = play
-                await trio.sleep(90)
+                await trio.sleep(110)
                 (standing,) = house.store.standings().values()
                 assert [one.outage is not None for one in standing.destinations.values()] == down
                 assert standing.routes["default"].outage is None

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 import trio
 
+from spooler.config import Duration, Retry
 from spooler.errors import NoInputError, NotPermittedError
-from spooler.events import RouteDown, SecurityTrouble
+from spooler.events import NotConnected, RouteDown, SecurityTrouble
 from spooler.sink.script import Drop, DropAt
 from spooler.tls import TlsLevel
 from tests.delivery.house import House, route_to, sink
@@ -195,6 +196,24 @@ async def test_a_refused_secret_is_not_hammered(
     loud = [event for event in house.events if isinstance(event, SecurityTrouble)]
     assert len(loud) == (len(asked) if enhanced else 0)
     assert "s3cret" not in repr(house.events)
+
+
+async def test_looks_without_mail_do_not_hammer_either(
+    house: House, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Two routes lead to a server that refuses the secret, and to one that is dead and looked at often."""
+    async with refusing(b"535 5.7.8 wrong\r\n") as (destination, asked), trio.open_nursery() as nursery:
+        seldom = Retry(first=Duration(86_400), maximum=Duration(86_400))
+        route = authenticating(tmp_path, destination)
+        route = msgspec.structs.replace(route, destinations=["unix:/nowhere", destination], retry=seldom)
+        for name in ("default", "other"):
+            house.enqueue("a@x", route=name)
+        worker = house.worker({"default": route, "other": route}, until_empty=None)
+        nursery.start_soon(worker.run)
+        await trio.sleep(3600)
+        worker.stop()
+    assert 5 < len(asked) <= 14
+    assert len([event for event in house.events if isinstance(event, NotConnected)]) > 40
 
 
 async def test_a_drain_does_not_wait_for_a_secret(
